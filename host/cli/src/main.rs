@@ -1,0 +1,56 @@
+//! The one binary of Weir.
+
+mod operator;
+mod policy;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "weir", version, about = "A Kubernetes operator for log platforms whose rules are WebAssembly components", propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the operator: watch, decide, apply.
+    Operator(Box<operator::Args>),
+    /// Print the CRDs, for `kubectl apply --server-side -f -`.
+    Crd,
+    /// Check or run a policy without a cluster.
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Run the sidecar that lets a collector empty its queue before it ends.
+    Agent(weir_agent::Options),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Operator(args) => operator::run(*args),
+        Command::Crd => crd(),
+        Command::Policy(command) => policy::run(command),
+        Command::Agent(config) => agent(config),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("weir: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn crd() -> anyhow::Result<ExitCode> {
+    use std::io::Write as _;
+    // A reader that closes early (`weir crd | head`) is no fault.
+    let _ = std::io::stdout().write_all(weir_crds::yaml()?.as_bytes());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn agent(config: weir_agent::Options) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(weir_agent::run(config))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,28 @@
+//! The pure part of Weir.
+//!
+//! One decision flows through seven steps: observe, **snapshot, decide, guard, plan**, apply, record.
+//! This crate holds the four in the middle. It has no async, no Kubernetes client, no clock, no random
+//! numbers, no environment and no global state: `now` is an argument, and the same snapshot gives
+//! the same decision in the operator, in the simulator and in a replay.
+//!
+//! | module | step | what it is |
+//! |---|---|---|
+//! | [`ids`] | | names, digests and times |
+//! | [`window`] | snapshot | measured series as columns |
+//! | [`scaling`] | decide | what a scaling policy is given and what it answers |
+//! | [`guardrails`] | guard | bounds that no policy passes, each clamp named |
+//! | [`snapshot`] | snapshot | everything a decision depends on, as canonical bytes with a digest |
+//! | [`decision`] | decide, guard | snapshot in, decision out |
+//! | [`capacity`] | snapshot | what one replica can process, learnt from what it did |
+//! | [`drain`] | plan | which replicas go first, and when they may |
+//! | [`health`] | observe | what is wrong with a workload, judged from plain facts |
+
+pub mod capacity;
+pub mod decision;
+pub mod drain;
+pub mod guardrails;
+pub mod health;
+pub mod ids;
+pub mod scaling;
+pub mod snapshot;
+pub mod window;

@@ -1,0 +1,173 @@
+//! One call of a component: a fresh store, a fresh instance, every limit set, and a failure that says
+//! which limit it was. Touches the Wasm engine and, through the deadline, the clock.
+//! Called by [`crate::policy`] for `decide` and at load for `describe`.
+
+use crate::admission::Admission;
+use crate::config::Limits;
+use crate::meter::{Denied, Meter};
+use crate::ticker::{TICK, Ticker};
+use nix::time::{ClockId, clock_gettime};
+use std::time::{Duration, Instant};
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower};
+use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
+use weir_core::scaling::{Failure, FailureKind};
+
+/// How long a call waits for a free instance: no call outlasts its deadline, so this passes only
+/// when the machine stands still.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many deadlines may pass on the clock while a call waits for a processor.
+const WAITING: u32 = 10;
+
+/// What every call of one engine shares.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    pub(crate) engine: wasmtime::Engine,
+    pub(crate) ticker: Ticker,
+    pub(crate) admission: Admission,
+}
+
+/// What came of a call.
+#[derive(Debug)]
+pub(crate) struct Called<R> {
+    pub(crate) result: Result<R, Failure>,
+    pub(crate) fuel: u64,
+}
+
+/// Calls `export` in a fresh instance. `allowance` bounds the bytes that the host takes to hold the
+/// result: Wasmtime charges each text and each list against it *before* it allocates, also when a
+/// thousand records point at one and the same text.
+pub(crate) fn call<P, R>(runtime: &Runtime, pre: &InstancePre<Meter>, export: &ComponentExportIndex, params: P, limits: &Limits, allowance: u64) -> Called<R>
+where
+    P: ComponentNamedList + Lower,
+    R: ComponentNamedList + Lift,
+{
+    in_instance(runtime, pre, limits, |store, instance| {
+        store.set_hostcall_fuel(usize::try_from(allowance).unwrap_or(usize::MAX));
+        instance.get_typed_func::<P, R>(&mut *store, export)?.call(store, params)
+    })
+}
+
+/// Makes a fresh instance under all limits and does something with it.
+pub(crate) fn in_instance<R>(
+    runtime: &Runtime,
+    pre: &InstancePre<Meter>,
+    limits: &Limits,
+    use_it: impl FnOnce(&mut Store<Meter>, &Instance) -> wasmtime::Result<R>,
+) -> Called<R> {
+    let Some(_place) = runtime.admission.enter(PATIENCE) else {
+        let message = format!("no instance became free within {} s", PATIENCE.as_secs());
+        return Called { result: Err(Failure { kind: FailureKind::Host, message }), fuel: 0 };
+    };
+    let _ticking = runtime.ticker.tick();
+    let mut store = Store::new(&runtime.engine, Meter::new(limits));
+    store.limiter(|meter| meter);
+    watch_deadline(&mut store, limits.deadline);
+    let result = store.set_fuel(limits.fuel).and_then(|()| {
+        let instance = pre.instantiate(&mut store)?;
+        use_it(&mut store, &instance)
+    });
+    let left = store.get_fuel().unwrap_or(0);
+    let result = result.map_err(|error| failure(&error, &store, limits));
+    Called { result, fuel: limits.fuel.saturating_sub(left) }
+}
+
+/// Ends the call when it has computed for as long as its deadline, or when ten times that have passed
+/// on the clock. The epoch only says when to look: a thread that had to wait for a processor has not
+/// computed, and its policy is not to blame.
+///
+/// Asking for processor time is a system call, so it is first asked for at the second tick, which all
+/// but hostile calls never see; what was computed before counts as one tick.
+fn watch_deadline(store: &mut Store<Meter>, deadline: Duration) {
+    let begun = Instant::now();
+    let at_most = deadline.saturating_mul(WAITING);
+    let mut computed_before = None;
+    store.set_epoch_deadline(2);
+    store.epoch_deadline_callback(move |_| {
+        let (elapsed, now) = (begun.elapsed(), thread_time());
+        let before = *computed_before.get_or_insert_with(|| now.saturating_sub(TICK));
+        let left = deadline.saturating_sub(now.saturating_sub(before)).min(at_most.saturating_sub(elapsed));
+        Ok(if left.is_zero() { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(ticks(left)) })
+    });
+}
+
+/// Processor time of this thread. Where the system cannot tell, no call ever seems to have computed,
+/// and only the bound on the clock remains.
+fn thread_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
+fn ticks(deadline: Duration) -> u64 {
+    u64::try_from(deadline.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX).max(1)
+}
+
+fn failure(error: &wasmtime::Error, store: &Store<Meter>, limits: &Limits) -> Failure {
+    let (kind, message) = classify(error, store.data(), limits, store.hostcall_fuel());
+    Failure { kind, message: shorten(&message, 1024) }
+}
+
+fn classify(error: &wasmtime::Error, meter: &Meter, limits: &Limits, allowance: usize) -> (FailureKind, String) {
+    let trap = error.downcast_ref::<Trap>().copied();
+    match (meter.denied(), trap) {
+        (Some(Denied::Memory(wanted)), _) => (
+            FailureKind::MemoryLimit,
+            format!("wanted {wanted} bytes of memory where limits.memory allows {}, and then failed: {}", limits.memory_bytes, cause(error)),
+        ),
+        (Some(Denied::Table(wanted)), _) => (
+            FailureKind::MemoryLimit,
+            format!("wanted {wanted} table elements where limits.tableElements allows {}, and then failed: {}", limits.table_elements, cause(error)),
+        ),
+        (None, Some(Trap::OutOfFuel)) => (FailureKind::FuelExhausted, format!("used up its {} units of fuel{}", limits.fuel, place(error))),
+        (None, Some(Trap::Interrupt)) => {
+            (FailureKind::DeadlineExceeded, format!("computed for longer than its deadline of {} ms{}", limits.deadline.as_millis(), place(error)))
+        }
+        (None, Some(trap)) => (FailureKind::Trap, format!("{trap}{}", place(error))),
+        (None, None) => classify_text(error, allowance),
+    }
+}
+
+/// Errors that Wasmtime has no public type for are told apart by their text; tests hold each text.
+fn classify_text(error: &wasmtime::Error, allowance: usize) -> (FailureKind, String) {
+    let text = cause(error);
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        (FailureKind::Host, format!("no free instance in the pool: {text}"))
+    } else if text.contains("fuel allocated for hostcalls has been exhausted") {
+        (FailureKind::ResultTooLarge, format!("the result would take more than the {allowance} bytes that it may take in the host"))
+    } else if text.contains("resource limit exceeded") {
+        (FailureKind::MemoryLimit, text)
+    } else if text.contains("realloc return") {
+        (FailureKind::Trap, format!("its allocator is broken: {text}"))
+    } else if text.contains("type mismatch") || text.contains("failed to allocate") || text.contains("mmap") {
+        (FailureKind::Host, text)
+    } else {
+        (FailureKind::InvalidProposal, format!("the result cannot be read: {text}"))
+    }
+}
+
+/// The innermost error, without the backtrace.
+fn cause(error: &wasmtime::Error) -> String {
+    error.downcast_ref::<Trap>().map_or_else(|| error.root_cause().to_string(), ToString::to_string)
+}
+
+/// Where it happened, as far as the component carries names.
+fn place(error: &wasmtime::Error) -> String {
+    let names = error.downcast_ref::<WasmBacktrace>().map(|trace| {
+        let frames = trace.frames().iter().filter_map(|frame| frame.func_name()).take(3);
+        frames.map(|name| shorten(name, 80)).collect::<Vec<_>>().join(", called by ")
+    });
+    names.filter(|names| !names.is_empty()).map_or_else(String::new, |names| format!(" in {names}"))
+}
+
+/// At most `most` bytes of `text`, cut between two characters.
+pub(crate) fn shorten(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let kept: String = text.char_indices().take_while(|(at, c)| at + c.len_utf8() <= most).map(|(_, c)| c).collect();
+    format!("{kept}…")
+}
+
+/// A failure as one sentence.
+pub(crate) fn sentence(failure: &Failure) -> String {
+    format!("{}: {}", failure.kind.as_str(), failure.message)
+}

@@ -1,0 +1,198 @@
+//! Why a policy was not taken into use: one error per stage of loading, each with a sentence for the
+//! person who can mend it and a stable word for conditions and metrics. Touches nothing.
+
+use crate::source::SourceError;
+use std::time::Duration;
+use weir_core::ids::Digest;
+
+/// A policy that was refused. Its `Display` says what is wrong and what to do; [`Self::reason`] is the
+/// stable word. Whatever was running before goes on running.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// Its bytes could not be got.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+
+    /// Larger than the operator allows, as shipped or unpacked.
+    #[error("the component has more than {limit} bytes {}: build it smaller (release profile, opt-level \"s\", strip), or raise the operator's ceiling", if *unpacked { "once unpacked" } else { "as shipped" })]
+    TooLarge {
+        /// The ceiling in bytes.
+        limit: u64,
+        /// True when only the unpacked bytes passed it.
+        unpacked: bool,
+    },
+
+    /// Starts like gzip or zstd and is not.
+    #[error("the {format} data cannot be unpacked ({detail}): ship the component again, it is cut off or damaged")]
+    UnpackFailed {
+        /// `gzip` or `zstd`.
+        format: &'static str,
+        /// What the decoder says.
+        detail: String,
+    },
+
+    /// Other bytes than `spec.digest` names.
+    #[error("the component's digest is {actual}, and spec.digest wants {wanted}{}: ship the bytes that were meant, or correct spec.digest", if *shipped_matches { " (which is the digest of the compressed file; write the digest of the component before compression)" } else { "" })]
+    DigestMismatch {
+        /// From the spec.
+        wanted: Digest,
+        /// Of the component, uncompressed.
+        actual: Digest,
+        /// True when `wanted` is the digest of the compressed bytes.
+        shipped_matches: bool,
+    },
+
+    /// No WebAssembly at all.
+    #[error("this is not WebAssembly: it looks like {looks_like}; ship the .wasm file of a component, as it is or packed with gzip or zstd")]
+    NotWasm {
+        /// For example `an HTML page`.
+        looks_like: String,
+    },
+
+    /// Starts like a component and is broken.
+    #[error("the component is damaged or cut off at byte {offset} ({detail}): ship it again")]
+    Malformed {
+        /// Position in the uncompressed bytes.
+        offset: u64,
+        /// What the parser says.
+        detail: String,
+    },
+
+    /// A core module.
+    #[error(
+        "this is a core WebAssembly module, not a component: make one of it with `wasm-tools component new FILE.wasm -o FILE.component.wasm` (the module must have been built with wit-bindgen for the world weir:policy/scaling-policy)"
+    )]
+    CoreModule,
+
+    /// Wants something from the host.
+    #[error("the component imports {}: a policy imports nothing, everything it may know is an argument of `decide`{}", names(imports), hint(imports))]
+    HasImports {
+        /// All imports, in the component's order.
+        imports: Vec<String>,
+    },
+
+    /// A component of another world.
+    #[error("the component is not a scaling policy: it does not export {}{}; build it for the world weir:policy/scaling-policy", names(missing), has(exports))]
+    WrongWorld {
+        /// What it should export.
+        missing: Vec<String>,
+        /// What it exports.
+        exports: Vec<String>,
+    },
+
+    /// The right world in a version that this host does not speak.
+    #[error("the component is built for {found}, and this Weir speaks {supported}: build it with the SDK of that version")]
+    WrongVersion {
+        /// For example `weir:policy/scaling@0.2.0`.
+        found: String,
+        /// For example `weir:policy/scaling@0.1.0`.
+        supported: &'static str,
+    },
+
+    /// The right names with other types.
+    #[error("the component's `{function}` has another type than the contract says ({detail}): build it against the wit/scaling.wit of this Weir")]
+    WrongTypes {
+        /// `describe` or `decide`.
+        function: &'static str,
+        /// Where the types part.
+        detail: String,
+    },
+
+    /// Would take too long to compile, or too much of the pool.
+    #[error("the component is too complex: {0}")]
+    TooComplex(String),
+
+    /// Wasmtime refuses it.
+    #[error("the component does not compile: {0}")]
+    CompileFailed(String),
+
+    /// A stage did not end in time.
+    #[error("{stage} the component took longer than {} s: build it smaller, or raise the operator's timeout", after.as_secs())]
+    TimedOut {
+        /// For example `compiling`.
+        stage: &'static str,
+        /// How long the load waited.
+        after: Duration,
+    },
+
+    /// The call of `describe` failed.
+    #[error("`describe` failed: {0}")]
+    DescribeFailed(String),
+
+    /// `describe` says something that cannot be used.
+    #[error("`describe` says something that cannot be used: {0}")]
+    InvalidDescription(String),
+
+    /// Params that do not fit the policy's schema.
+    #[error("spec.params does not fit the policy's schema: {}", problems.join("; "))]
+    InvalidParams {
+        /// At most five, each a JSON pointer and what is wrong there.
+        problems: Vec<String>,
+    },
+
+    /// It failed on inputs that were seen of late.
+    #[error("the policy failed on {failed} of {tried} recent inputs; on {object}: {detail}")]
+    ProbeFailed {
+        /// How many inputs failed.
+        failed: usize,
+        /// How many were tried.
+        tried: usize,
+        /// The first object that it failed on, `namespace/name`.
+        object: String,
+        /// How: the failure's kind and sentence.
+        detail: String,
+    },
+
+    /// A fault of the host.
+    #[error("the policy could not be loaded for a reason inside the operator: {0}")]
+    Internal(String),
+}
+
+impl LoadError {
+    /// The stable CamelCase word for conditions, Events and metrics.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Source(source) => source.reason(),
+            Self::TooLarge { .. } => "TooLarge",
+            Self::UnpackFailed { .. } => "UnpackFailed",
+            Self::DigestMismatch { .. } => "DigestMismatch",
+            Self::NotWasm { .. } => "NotWasm",
+            Self::Malformed { .. } => "Malformed",
+            Self::CoreModule => "CoreModule",
+            Self::HasImports { .. } => "HasImports",
+            Self::WrongWorld { .. } => "WrongWorld",
+            Self::WrongVersion { .. } => "WrongVersion",
+            Self::WrongTypes { .. } => "WrongTypes",
+            Self::TooComplex(_) => "TooComplex",
+            Self::CompileFailed(_) => "CompileFailed",
+            Self::TimedOut { .. } => "LoadTimedOut",
+            Self::DescribeFailed(_) => "DescribeFailed",
+            Self::InvalidDescription(_) => "InvalidDescription",
+            Self::InvalidParams { .. } => "InvalidParams",
+            Self::ProbeFailed { .. } => "ProbeFailed",
+            Self::Internal(_) => "Internal",
+        }
+    }
+}
+
+/// Names in backquotes, at most twelve of them.
+fn names(all: &[String]) -> String {
+    let mut text = all.iter().take(12).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    if all.len() > 12 {
+        text.push_str(&format!(" and {} more", all.len() - 12));
+    }
+    text
+}
+
+fn has(exports: &[String]) -> String {
+    if exports.is_empty() { " (it exports nothing)".to_owned() } else { format!(" (it exports {})", names(exports)) }
+}
+
+fn hint(imports: &[String]) -> &'static str {
+    if imports.iter().any(|name| name.starts_with("wasi:")) {
+        "; the wasi: imports come from the toolchain: build Rust for wasm32-unknown-unknown instead of wasm32-wasip2, JavaScript with `jco componentize --disable all`"
+    } else {
+        "; remove what needs them"
+    }
+}

@@ -1,0 +1,35 @@
+//! What the operator is told at its start. Touches nothing; filled by the command line.
+
+use crate::shell::client::ClientOptions;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Options of one operator process.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How to reach the API server.
+    pub client: ClientOptions,
+    /// Only this namespace is watched; `None`: all.
+    pub namespace: Option<String>,
+    /// Where /metrics, /healthz and /readyz are served.
+    pub listen: SocketAddr,
+    /// Whether a Lease decides who acts; off only where there is one process for sure.
+    pub leader_elect: bool,
+    /// Namespace of the Lease; `None`: the pod's own.
+    pub lease_namespace: Option<String>,
+    /// Name of the Lease.
+    pub lease_name: String,
+    /// Name of this process, unique enough for people: the pod's name.
+    pub instance: String,
+    /// Folder that policies with `source.file` are read from; `None`: such sources are refused.
+    pub policy_dir: Option<PathBuf>,
+    /// Folder for compiled policies; `None`: they are compiled again at each start.
+    pub cache_dir: Option<PathBuf>,
+    /// Image of the sidecar that lets a collector empty its queue before it ends; `None`: no sidecar.
+    pub agent_image: Option<String>,
+    /// Serve gauges per object.
+    pub per_object_metrics: bool,
+    /// Largest number of API requests under way at once is in `client`; this is the largest number
+    /// of policy calls at once.
+    pub decision_threads: usize,
+}

@@ -1,0 +1,219 @@
+//! What the cluster looks like: a synchronous index fed by the watches. Touches nothing; the watches
+//! call `apply_*` and `delete_*`, the actors read views.
+//!
+//! Objects are cut down to what decisions need as they arrive, so 10,000 pods cost megabytes.
+//! Every change returns the processors that it concerns, so that only those wake up. An object that
+//! is older than the one already held is left out: an actor feeds what the API server answered to
+//! its own writes, and the watch may still be behind.
+
+use crate::views::{PodView, Selector, WorkloadKey, WorkloadView};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use weir_core::ids::ObjectRef;
+
+/// Another autoscaler on a workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Autoscaler {
+    /// For example `HorizontalPodAutoscaler web` or `ScaledObject web (through HorizontalPodAutoscaler keda-hpa-web)`.
+    pub title: String,
+}
+
+/// What belongs to one LogProcessor.
+#[derive(Clone, Debug, Default)]
+pub struct Members {
+    /// Its pods by name.
+    pub pods: BTreeMap<Arc<str>, Arc<PodView>>,
+    /// Its workload.
+    pub workload: Option<Arc<WorkloadView>>,
+    /// Others that scale the same workload.
+    pub autoscalers: Vec<Autoscaler>,
+}
+
+struct Processor {
+    workload: WorkloadKey,
+    /// Pods of an adopted workload are found by its selector; pods of an own one carry a label.
+    selector: Option<Selector>,
+    members: Members,
+}
+
+/// The index. All methods are short and do no IO.
+#[derive(Default)]
+pub struct Index {
+    processors: HashMap<ObjectRef, Processor>,
+    by_workload: HashMap<WorkloadKey, BTreeSet<ObjectRef>>,
+    workloads: HashMap<WorkloadKey, Arc<WorkloadView>>,
+    pods: HashMap<Arc<str>, BTreeMap<Arc<str>, Arc<PodView>>>,
+    autoscalers: HashMap<WorkloadKey, BTreeMap<String, Autoscaler>>,
+    autoscaler_targets: HashMap<ObjectRef, WorkloadKey>,
+}
+
+/// Processors that a change concerns.
+pub type Concerned = Vec<ObjectRef>;
+
+impl Index {
+    /// Registers a processor, or changes what it refers to. `selector` is `None` for own workloads.
+    pub fn register(&mut self, object: &ObjectRef, workload: WorkloadKey, selector: Option<Selector>) {
+        if self.processors.get(object).is_some_and(|known| known.workload == workload && known.selector == selector) {
+            return;
+        }
+        self.unregister(object);
+        let mut members = Members { workload: self.workloads.get(&workload).cloned(), ..Members::default() };
+        members.autoscalers = self.autoscalers.get(&workload).map(|all| all.values().cloned().collect()).unwrap_or_default();
+        if let Some(pods) = self.pods.get(object.namespace.as_str()) {
+            let ours = pods.values().filter(|pod| belongs(pod, object, selector.as_ref()));
+            members.pods = ours.map(|pod| (pod.name.clone(), pod.clone())).collect();
+        }
+        self.by_workload.entry(workload.clone()).or_default().insert(object.clone());
+        self.processors.insert(object.clone(), Processor { workload, selector, members });
+    }
+
+    /// Forgets a processor.
+    pub fn unregister(&mut self, object: &ObjectRef) {
+        let Some(known) = self.processors.remove(object) else { return };
+        if let Some(users) = self.by_workload.get_mut(&known.workload) {
+            users.remove(object);
+            if users.is_empty() {
+                self.by_workload.remove(&known.workload);
+            }
+        }
+    }
+
+    /// What belongs to a processor now.
+    #[must_use]
+    pub fn members(&self, object: &ObjectRef) -> Members {
+        self.processors.get(object).map(|processor| processor.members.clone()).unwrap_or_default()
+    }
+
+    /// The first other processor that refers to the same workload and comes before this one by name.
+    #[must_use]
+    pub fn rival(&self, object: &ObjectRef) -> Option<ObjectRef> {
+        let known = self.processors.get(object)?;
+        self.by_workload.get(&known.workload)?.iter().next().filter(|first| *first != object).cloned()
+    }
+
+    /// Takes a workload in.
+    pub fn apply_workload(&mut self, view: WorkloadView) -> Concerned {
+        let key = view.key.clone();
+        if self.workloads.get(&key).is_some_and(|held| held.uid == view.uid && held.version > view.version) {
+            return Vec::new();
+        }
+        let view = Arc::new(view);
+        self.workloads.insert(key.clone(), view.clone());
+        self.with_users(&key, |members| members.workload = Some(view.clone()))
+    }
+
+    /// Forgets a workload.
+    pub fn delete_workload(&mut self, key: &WorkloadKey) -> Concerned {
+        self.workloads.remove(key);
+        self.with_users(key, |members| members.workload = None)
+    }
+
+    /// Takes a pod in.
+    pub fn apply_pod(&mut self, view: PodView) -> Concerned {
+        let namespace = view.namespace.clone();
+        let pods = self.pods.entry(namespace.clone()).or_default();
+        if pods.get(&view.name).is_some_and(|held| held.uid == view.uid && held.version > view.version) {
+            return Vec::new();
+        }
+        let view = Arc::new(view);
+        pods.insert(view.name.clone(), view.clone());
+        let mut concerned = Vec::new();
+        // Own pods name their processor; only adopted workloads have to be searched.
+        if let Some(owner) = &view.processor {
+            let object = ObjectRef::new(namespace.as_ref(), owner.as_ref());
+            if let Some(processor) = self.processors.get_mut(&object).filter(|processor| processor.selector.is_none()) {
+                processor.members.pods.insert(view.name.clone(), view.clone());
+                concerned.push(object);
+            }
+        }
+        for (object, processor) in self.processors.iter_mut().filter(|(object, processor)| processor.selector.is_some() && object.namespace == *namespace) {
+            if belongs(&view, object, processor.selector.as_ref()) {
+                processor.members.pods.insert(view.name.clone(), view.clone());
+                concerned.push(object.clone());
+            } else if processor.members.pods.remove(&view.name).is_some() {
+                concerned.push(object.clone());
+            }
+        }
+        concerned
+    }
+
+    /// Forgets a pod.
+    pub fn delete_pod(&mut self, namespace: &str, name: &str) -> Concerned {
+        let Some(pods) = self.pods.get_mut(namespace) else { return Vec::new() };
+        let removed = pods.remove(name);
+        if pods.is_empty() {
+            self.pods.remove(namespace);
+        }
+        let Some(removed) = removed else { return Vec::new() };
+        if let Some(owner) = &removed.processor {
+            let object = ObjectRef::new(namespace, owner.as_ref());
+            if let Some(processor) = self.processors.get_mut(&object).filter(|processor| processor.selector.is_none()) {
+                return processor.members.pods.remove(name).map(|_| object).into_iter().collect();
+            }
+        }
+        let mut concerned = Vec::new();
+        for (object, processor) in self.processors.iter_mut().filter(|(object, processor)| processor.selector.is_some() && object.namespace == namespace) {
+            if processor.members.pods.remove(name).is_some() {
+                concerned.push(object.clone());
+            }
+        }
+        concerned
+    }
+
+    /// Takes a HorizontalPodAutoscaler in.
+    pub fn apply_autoscaler(&mut self, hpa: &HorizontalPodAutoscaler) -> Concerned {
+        let (Some(namespace), Some(name)) = (&hpa.metadata.namespace, &hpa.metadata.name) else { return Vec::new() };
+        let object = ObjectRef::new(namespace, name);
+        let mut concerned = self.delete_autoscaler(&object);
+        let target = hpa.spec.as_ref().map(|spec| &spec.scale_target_ref);
+        let Some(key) = target.and_then(|target| WorkloadKey::parse(&target.kind, namespace, &target.name)) else { return concerned };
+        let owner = hpa.metadata.owner_references.iter().flatten().find(|owner| owner.kind == "ScaledObject");
+        let title = owner.map_or_else(
+            || format!("HorizontalPodAutoscaler {name}"),
+            |owner| format!("ScaledObject {} (through HorizontalPodAutoscaler {name})", owner.name),
+        );
+        self.autoscaler_targets.insert(object, key.clone());
+        self.autoscalers.entry(key.clone()).or_default().insert(name.clone(), Autoscaler { title });
+        concerned.extend(self.renew_autoscalers(&key));
+        concerned
+    }
+
+    /// Forgets a HorizontalPodAutoscaler.
+    pub fn delete_autoscaler(&mut self, object: &ObjectRef) -> Concerned {
+        let Some(key) = self.autoscaler_targets.remove(object) else { return Vec::new() };
+        if let Some(all) = self.autoscalers.get_mut(&key) {
+            all.remove(&object.name);
+            if all.is_empty() {
+                self.autoscalers.remove(&key);
+            }
+        }
+        self.renew_autoscalers(&key)
+    }
+
+    fn renew_autoscalers(&mut self, key: &WorkloadKey) -> Concerned {
+        let all: Vec<Autoscaler> = self.autoscalers.get(key).map(|all| all.values().cloned().collect()).unwrap_or_default();
+        self.with_users(key, |members| members.autoscalers.clone_from(&all))
+    }
+
+    fn with_users(&mut self, key: &WorkloadKey, mut change: impl FnMut(&mut Members)) -> Concerned {
+        let users: Vec<ObjectRef> = self.by_workload.get(key).map(|users| users.iter().cloned().collect()).unwrap_or_default();
+        for user in &users {
+            if let Some(processor) = self.processors.get_mut(user) {
+                change(&mut processor.members);
+            }
+        }
+        users
+    }
+}
+
+fn belongs(pod: &PodView, object: &ObjectRef, selector: Option<&Selector>) -> bool {
+    match selector {
+        None => pod.processor.as_deref() == Some(object.name.as_str()),
+        Some(selector) => selector.matches(&pod.labels),
+    }
+}
+
+#[cfg(test)]
+#[path = "index_tests.rs"]
+mod tests;

@@ -1,0 +1,208 @@
+//! Keeps one WasmPolicy loaded: follows its source, hands changed bytes to the slot, reports.
+//! Touches the network and, for `source.file`, the policy folder. One task per WasmPolicy.
+
+use super::Entry;
+use super::status::{self, Report};
+use crate::context::Context;
+use bytes::Bytes;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use weir_core::ids::Digest;
+use weir_core::scaling::ScalingPolicy as _;
+use weir_crds::WasmPolicy;
+use weir_crds::wasm_policy::SourceChoice;
+use weir_engine::LoadError;
+use weir_engine::source::SourceError;
+use weir_engine::source::builtin::builtin;
+use weir_engine::source::config_map::from_config_map;
+use weir_engine::source::folder::{FolderConfig, FolderEvent, FolderSource};
+use weir_engine::{Candidate, Limits, LoadOutcome};
+
+/// Wait before a source is read again that could not be read for a reason that may pass.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Bytes of a source, or why there are none.
+pub(super) enum Fetched {
+    /// The bytes and the revision they have at the source.
+    Bytes { bytes: Bytes, revision: Option<String> },
+    /// A folder that has not been read yet.
+    Pending,
+    /// None: reason and sentence.
+    Failed { reason: &'static str, sentence: String, retry: bool },
+}
+
+impl Fetched {
+    fn failed(reason: &'static str, sentence: impl Into<String>) -> Self {
+        Self::Failed { reason, sentence: sentence.into(), retry: false }
+    }
+}
+
+/// Runs until the policy is deleted or the operator stops.
+pub async fn run(context: Arc<Context>, entry: Arc<Entry>) {
+    let mut spec = entry.spec.subscribe();
+    let mut leadership = context.leadership.subscribe();
+    let mut folder: Option<(String, FolderSource)> = None;
+    let mut report = Report::default();
+    loop {
+        let policy = spec.borrow_and_update().clone();
+        let fetched = fetch(&context, &policy, &mut folder).await;
+        let retry = matches!(fetched, Fetched::Failed { retry: true, .. });
+        load(&context, &entry, &policy, fetched, &mut report).await;
+        let mut folder_events = folder.as_ref().map(|(_, source)| source.events());
+        if let Some(events) = &mut folder_events {
+            events.borrow_and_update();
+        }
+        // Until the source changes, only the status may have to be written.
+        loop {
+            let written = status::write(&context, &entry, &policy, &report).await;
+            tokio::select! {
+                () = entry.stop.cancelled() => return,
+                () = context.stop.cancelled() => return,
+                changed = spec.changed() => if changed.is_err() { return } else {
+                    let same = spec.borrow().metadata.generation == policy.metadata.generation;
+                    // Our own status write comes back as a change of the object.
+                    if same { spec.borrow_and_update(); continue } else { break }
+                },
+                () = entry.source_changed.notified() => break,
+                () = folder_changed(&mut folder_events) => { entry.seen.lock().get_or_insert_with(Instant::now); break },
+                () = entry.users_changed.notified() => {}
+                changed = leadership.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(RETRY), if retry => break,
+                () = tokio::time::sleep(RETRY), if !written => {}
+            }
+        }
+    }
+}
+
+impl From<SourceError> for Fetched {
+    fn from(error: SourceError) -> Self {
+        let error = LoadError::from(error);
+        Self::failed(error.reason(), error.to_string())
+    }
+}
+
+async fn folder_changed(events: &mut Option<tokio::sync::watch::Receiver<FolderEvent>>) {
+    match events {
+        Some(events) => {
+            if events.changed().await.is_err() {
+                std::future::pending().await
+            }
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn fetch(context: &Context, policy: &WasmPolicy, folder: &mut Option<(String, FolderSource)>) -> Fetched {
+    let choice = policy.spec.source.choice();
+    if !matches!(choice, Some(SourceChoice::File(_))) {
+        *folder = None;
+    }
+    match choice {
+        None => Fetched::failed("InvalidSpec", "set exactly one of spec.source.configMap, file and builtin"),
+        Some(SourceChoice::Builtin(wanted)) => match builtin(&wanted.name) {
+            Ok(bytes) => Fetched::Bytes { bytes, revision: Some(format!("weir {}", env!("CARGO_PKG_VERSION"))) },
+            Err(error) => Fetched::from(error),
+        },
+        Some(SourceChoice::ConfigMap(wanted)) => config_map(context, policy, &wanted.name, &wanted.key).await,
+        Some(SourceChoice::File(file)) => from_folder(context, &file.path, folder),
+    }
+}
+
+async fn config_map(context: &Context, policy: &WasmPolicy, name: &str, key: &str) -> Fetched {
+    let namespace = policy.metadata.namespace.clone().unwrap_or_default();
+    let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &namespace);
+    let map = match api.get_opt(name).await {
+        Ok(Some(map)) => map,
+        Ok(None) => return Fetched::failed("SourceNotFound", format!("there is no ConfigMap {name} in namespace {namespace}: `kubectl create configmap {name} --from-file={key}=policy.wasm`")),
+        Err(error) => {
+            return Fetched::Failed { reason: "SourceUnreadable", sentence: format!("ConfigMap {name} can't be read: {}", crate::watch::chain(&error)), retry: true };
+        }
+    };
+    let binary = map.binary_data.and_then(|mut data| data.remove(key)).map(|data| Bytes::from(data.0));
+    let text = map.data.as_ref().and_then(|data| data.get(key)).map(String::as_str);
+    match from_config_map(name, key, binary, text) {
+        Ok(bytes) => Fetched::Bytes { bytes, revision: map.metadata.resource_version },
+        Err(error) => Fetched::from(error),
+    }
+}
+
+fn from_folder(context: &Context, path: &str, folder: &mut Option<(String, FolderSource)>) -> Fetched {
+    let Some(root) = &context.config.policy_dir else {
+        return Fetched::failed("SourceRefused", "this operator reads no policies from files: start it with --policy-dir, or use a ConfigMap");
+    };
+    if folder.as_ref().is_none_or(|(watched, _)| watched != path) {
+        let config = FolderConfig { root: root.clone(), path: PathBuf::from(path), max_bytes: context.policies.max_component_bytes() };
+        match FolderSource::watch(config) {
+            Ok(source) => *folder = Some((path.to_owned(), source)),
+            Err(error) => {
+                *folder = None;
+                let error = LoadError::from(error);
+                return Fetched::Failed { reason: error.reason(), sentence: error.to_string(), retry: true };
+            }
+        }
+    }
+    let Some((_, source)) = folder else { return Fetched::Pending };
+    let event = source.events().borrow().clone();
+    match event {
+        FolderEvent::Pending => Fetched::Pending,
+        FolderEvent::Bytes { bytes, shipped } => Fetched::Bytes { bytes, revision: Some(shipped.short()) },
+        FolderEvent::Failed(error) => Fetched::from(error),
+    }
+}
+
+async fn load(context: &Context, entry: &Entry, policy: &WasmPolicy, fetched: Fetched, report: &mut Report) {
+    let seen = entry.seen.lock().take();
+    let now = context.now();
+    let (bytes, revision) = match fetched {
+        Fetched::Pending => return,
+        Fetched::Failed { reason, sentence, .. } => {
+            context.metrics.policy_rejected(reason);
+            report.refused(now, None, reason, &sentence);
+            return;
+        }
+        Fetched::Bytes { bytes, revision } => (bytes, revision),
+    };
+    let digest = match policy.spec.digest.as_deref().map(str::parse::<Digest>).transpose() {
+        Ok(digest) => digest,
+        Err(error) => {
+            report.refused(now, None, "InvalidSpec", &format!("spec.digest: {error}"));
+            return;
+        }
+    };
+    let params = policy.spec.params.clone().map_or(serde_json::Value::Null, serde_json::Value::Object);
+    let candidate = Candidate { object: entry.object.clone(), bytes: bytes.clone(), digest, params, limits: limits(policy) };
+    let loaded = entry.slot.load(&candidate).await;
+    match loaded.outcome {
+        LoadOutcome::Swapped { policy, .. } => {
+            entry.swapped();
+            let took = seen.map_or(loaded.stages.total, |seen| seen.elapsed());
+            context.metrics.policy_compiled(loaded.stages.compile);
+            context.metrics.policy_swapped(took);
+            tracing::info!(policy = %entry.object, digest = %policy.stamp().digest, took_ms = took.as_secs_f64() * 1e3, probes = loaded.stages.probes, "policy loaded");
+            report.accepted(context.now(), &policy, revision);
+        }
+        LoadOutcome::Unchanged { policy } => report.unchanged(context.now(), &policy, revision),
+        LoadOutcome::Refused { error, .. } => {
+            context.metrics.policy_rejected(error.reason());
+            tracing::warn!(policy = %entry.object, reason = error.reason(), %error, "policy refused, the last good one goes on");
+            report.refused(context.now(), Some(Digest::of(&bytes)), error.reason(), &error.to_string());
+        }
+    }
+}
+
+/// Limits of the spec in the engine's terms; the engine puts its ceiling over them.
+fn limits(policy: &WasmPolicy) -> Limits {
+    let spec = policy.spec.limits;
+    Limits {
+        fuel: spec.fuel,
+        deadline: spec.deadline.as_std(),
+        memory_bytes: spec.memory.get(),
+        table_elements: spec.table_elements,
+        result_bytes: u64::from(spec.result_bytes),
+        state_bytes: u64::from(spec.state_bytes),
+        ..Limits::default()
+    }
+}

@@ -1,0 +1,161 @@
+//! Status and Events of a WasmPolicy. Touches the network; writes only what changed.
+
+use super::Entry;
+use crate::conditions::{Conditions, Status, time};
+use crate::context::Context;
+use crate::shell::events::EventType;
+use crate::watch::chain;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Resource as _};
+use std::sync::Arc;
+use weir_core::ids::{Digest, UnixMs};
+use weir_core::scaling::ScalingPolicy as _;
+use weir_crds::conditions::{kind, reason};
+use weir_crds::names::FIELD_MANAGER;
+use weir_crds::wasm_policy::{Candidate, Description, Running, SeriesNeeded, WasmPolicyStatus, WasmPolicySummary};
+use weir_crds::{GROUP, VERSION, WasmPolicy};
+use weir_engine::Policy;
+
+/// What came of the newest load.
+#[derive(Default)]
+pub(super) struct Report {
+    running: Option<Running>,
+    description: Option<Description>,
+    rejected: Option<Candidate>,
+    /// Whether there was a load at all.
+    loaded_once: bool,
+}
+
+impl Report {
+    pub(super) fn accepted(&mut self, now: UnixMs, policy: &Arc<Policy>, revision: Option<String>) {
+        let stamp = policy.stamp();
+        self.running = Some(Running {
+            digest: stamp.digest.to_string(),
+            name: stamp.name.clone(),
+            version: stamp.version.clone(),
+            loaded_at: time(now),
+            source_revision: revision,
+        });
+        let description = policy.description();
+        self.description = Some(Description {
+            summary: description.summary.clone(),
+            params_schema: description.params_schema.as_ref().map(ToString::to_string),
+            series_needed: description.series.iter().map(|need| SeriesNeeded { name: need.name.clone(), required: need.required }).collect(),
+        });
+        self.rejected = None;
+        self.loaded_once = true;
+    }
+
+    pub(super) fn unchanged(&mut self, now: UnixMs, policy: &Arc<Policy>, revision: Option<String>) {
+        if self.running.is_none() {
+            self.accepted(now, policy, revision);
+        }
+        self.rejected = None;
+    }
+
+    pub(super) fn refused(&mut self, now: UnixMs, digest: Option<Digest>, reason: &str, sentence: &str) {
+        let digest = digest.map(|digest| digest.to_string());
+        let same = self.rejected.as_ref().is_some_and(|known| known.reason == reason && known.message == sentence && known.digest == digest);
+        if !same {
+            self.rejected = Some(Candidate { digest, reason: reason.to_owned(), message: sentence.to_owned(), time: time(now) });
+        }
+        self.loaded_once = true;
+    }
+
+    fn status(&self, now: UnixMs, policy: &WasmPolicy, users: u32) -> WasmPolicyStatus {
+        let before = policy.status.clone().unwrap_or_default();
+        let mut conditions = Conditions::new(&before.conditions, now, policy.metadata.generation);
+        match (&self.running, &self.rejected) {
+            (Some(running), _) => {
+                let message = format!("{} {} runs", running.name, running.version);
+                conditions.set(kind::READY, Status::True, reason::AS_EXPECTED, &message);
+            }
+            (None, Some(rejected)) => conditions.set(kind::READY, Status::False, &rejected.reason, &rejected.message),
+            (None, None) => conditions.set(kind::READY, Status::Unknown, reason::STARTING, "the module is being loaded"),
+        }
+        match &self.rejected {
+            Some(rejected) => conditions.set(kind::LATEST_ACCEPTED, Status::False, &rejected.reason, &rejected.message),
+            None if self.loaded_once => conditions.set(kind::LATEST_ACCEPTED, Status::True, reason::AS_EXPECTED, "the newest module of the source runs"),
+            None => conditions.set(kind::LATEST_ACCEPTED, Status::Unknown, reason::STARTING, "the module is being loaded"),
+        }
+        let digest = self.running.as_ref().map(|running| running.digest.trim_start_matches("sha256:").chars().take(12).collect());
+        WasmPolicyStatus {
+            observed_generation: policy.metadata.generation,
+            conditions: conditions.finish(),
+            // A restart of the operator loads the same module again: that is no news.
+            running: match (&before.running, &self.running) {
+                (Some(known), Some(running)) if known.digest == running.digest && known.source_revision == running.source_revision => Some(known.clone()),
+                (_, running) => running.clone(),
+            },
+            candidate: None,
+            rejected: match (&before.rejected, &self.rejected) {
+                (Some(known), Some(rejected)) if known.reason == rejected.reason && known.digest == rejected.digest && known.message == rejected.message => Some(known.clone()),
+                (_, rejected) => rejected.clone(),
+            },
+            description: self.description.clone(),
+            users: Some(users),
+            summary: Some(WasmPolicySummary { source: policy.spec.source.choice().map(|choice| choice.to_string()), digest }),
+        }
+    }
+}
+
+/// Writes the status when it differs and this process leads. False: it has to be tried again.
+pub(super) async fn write(context: &Context, entry: &Entry, policy: &Arc<WasmPolicy>, report: &Report) -> bool {
+    if !context.leadership.is_leader() || !report.loaded_once {
+        return true;
+    }
+    // The newest object, for its status: the one that was loaded may be older.
+    let newest = entry.spec.borrow().clone();
+    let policy = if newest.metadata.generation == policy.metadata.generation { newest } else { policy.clone() };
+    let status = report.status(context.now(), &policy, entry.user_count());
+    let before = policy.status.clone().unwrap_or_default();
+    if status == before {
+        return true;
+    }
+    let api: Api<WasmPolicy> = Api::namespaced(context.client.clone(), &entry.object.namespace);
+    let patch = serde_json::json!({
+        "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "WasmPolicy",
+        "metadata": { "name": entry.object.name }, "status": status,
+    });
+    match api.patch_status(&entry.object.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await {
+        Ok(written) => {
+            announce(context, &policy, &before, &status);
+            if written.metadata.generation == policy.metadata.generation {
+                let mut written = written;
+                written.metadata.managed_fields = None;
+                entry.spec.send_if_modified(|held| {
+                    let newer = crate::views::version(&written.metadata) > crate::views::version(&held.metadata);
+                    if newer {
+                        *held = Arc::new(written.clone());
+                    }
+                    false
+                });
+            }
+            true
+        }
+        Err(kube::Error::Api(error)) if error.code == 404 => true,
+        Err(error) => {
+            context.metrics.apply_failed("WasmPolicy", &error);
+            tracing::warn!(policy = %entry.object, error = %chain(&error), "the status could not be written and is tried again");
+            false
+        }
+    }
+}
+
+/// Says once what changed.
+fn announce(context: &Context, policy: &WasmPolicy, before: &WasmPolicyStatus, after: &WasmPolicyStatus) {
+    let regarding = || policy.object_ref(&());
+    let digest = |status: &WasmPolicyStatus| status.running.as_ref().map(|running| running.digest.clone());
+    if digest(after) != digest(before)
+        && let Some(running) = &after.running
+    {
+        let note = format!("{} {} ({}) runs from now on", running.name, running.version, running.digest);
+        context.events.publish(regarding(), EventType::Normal, "PolicyLoaded", "Load", &note);
+    }
+    if after.rejected != before.rejected
+        && let Some(rejected) = &after.rejected
+    {
+        let goes_on = if after.running.is_some() { "; the last good one goes on" } else { "" };
+        context.events.publish(regarding(), EventType::Warning, &rejected.reason, "Load", &format!("{}{goes_on}", rejected.message));
+    }
+}

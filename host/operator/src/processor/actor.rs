@@ -1,0 +1,381 @@
+//! One LogProcessor: its loop and its state. Touches the clock and, through the modules of the
+//! steps, the network. Started by [`super::manager`] while this process leads.
+//!
+//! Two things happen here. A **tick**, once per interval: observe, snapshot, decide, plan, apply,
+//! record. A **pass**, when the spec or something in the cluster changed: what should exist is
+//! written where it differs. Both are level-based: they may stop at any `?` and start over.
+
+use super::ensure::{ApplyError, Ensured};
+use super::facts;
+use super::freeze::{Parts, freeze};
+use super::measure::Measure;
+use super::status::{self, Keeper, Seen, Trouble};
+use super::{adopt, drain, rollout};
+use crate::build::rollout::Rejected;
+use crate::build::{Deploy, Inputs, Revision, Valid, ValidEngine, objects, validate};
+use crate::context::Context;
+use crate::index::Members;
+use crate::policies::Entry;
+use crate::shell::metrics::{ObjectState, Readiness, Step, Tracked};
+use crate::views::WorkloadKey;
+use crate::watch::chain;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, watch};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use weir_core::capacity::{CapacityLearner, Observation, StartUpLearner};
+use weir_core::decision::{Decision, Verdict, decide};
+use weir_core::guardrails::{Change, GuardMemory};
+use weir_core::health::Finding;
+use weir_core::ids::{ObjectRef, UnixMs};
+use weir_core::scaling::{Capacity, PolicyStamp, ScalingPolicy};
+use weir_core::snapshot::{Block, MetricsHealth, Mode, Snapshot};
+use weir_core::window::{Window, names};
+use weir_crds::LogProcessor;
+use weir_crds::conditions::reason;
+use weir_crds::log_processor::LastDecision;
+use weir_engine::Policy;
+
+/// First and longest wait after a pass that failed.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// A configuration under way is looked at this often.
+const UNDER_WAY: Duration = Duration::from_secs(1);
+
+pub(super) struct Actor {
+    pub(super) context: Arc<Context>,
+    pub(super) object: ObjectRef,
+    pub(super) processor: Arc<LogProcessor>,
+    pub(super) valid: Option<Valid>,
+    pub(super) trouble: Option<Trouble>,
+    pub(super) measure: Option<Measure>,
+    pub(super) ensured: Ensured,
+    /// Backoff: failures in a row, and when to try again.
+    pub(super) failures: u32,
+    pub(super) retry_at: Option<Instant>,
+    pub(super) adopted: bool,
+    pub(super) config: Option<rollout::Outcome>,
+    pub(super) rejected: Option<Rejected>,
+    pub(super) config_due: Option<Instant>,
+    pub(super) memory: Option<GuardMemory>,
+    pub(super) policy: Option<Arc<Entry>>,
+    pub(super) stamp: Option<PolicyStamp>,
+    pub(super) state: Vec<u8>,
+    pub(super) capacity: CapacityLearner,
+    pub(super) start_up: StartUpLearner,
+    pub(super) start_up_measured: bool,
+    pub(super) started: HashSet<String>,
+    pub(super) decision: Option<Decision>,
+    pub(super) notable: Option<LastDecision>,
+    pub(super) unresolved: Option<Block>,
+    pub(super) metrics: Option<MetricsHealth>,
+    pub(super) window: Option<Window>,
+    pub(super) draining: Vec<String>,
+    pub(super) quiet: super::drain::Quiet,
+    pub(super) keeper: Keeper,
+    pub(super) tracked: Tracked,
+    pub(super) decide_now: Arc<Notify>,
+}
+
+/// Runs until stopped or the object is gone.
+pub(super) async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watch::Receiver<Arc<LogProcessor>>, wake: Arc<Notify>, stop: CancellationToken) {
+    let processor = spec.borrow_and_update().clone();
+    let mut actor = Actor::new(context, object, processor);
+    actor.configure().await;
+    let mut ticks = actor.ticks();
+    // What exists already goes on being decided on before it is compared in full.
+    let mut pass_due = true;
+    loop {
+        if pass_due {
+            pass_due = false;
+            if actor.processor.metadata.deletion_timestamp.is_some() {
+                if actor.release().await {
+                    break;
+                }
+            } else {
+                actor.pass().await;
+            }
+        }
+        let retry = actor.next_look();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            changed = spec.changed() => {
+                if changed.is_err() { break }
+                actor.processor = spec.borrow_and_update().clone();
+                let interval = actor.interval();
+                actor.configure().await;
+                if actor.interval() != interval { ticks = actor.ticks(); }
+                pass_due = true;
+            }
+            () = actor.decide_now.notified() => {
+                // The grid moves: still one decision per interval, none twice.
+                ticks.reset();
+                actor.tick(Duration::ZERO).await;
+            }
+            due = ticks.tick() => {
+                let late = Instant::now().saturating_duration_since(due.into_std());
+                actor.tick(late).await;
+            }
+            () = wake.notified() => pass_due = true,
+            () = sleep_until(retry) => pass_due = true,
+        }
+    }
+    actor.leave_policy();
+    actor.context.index.write().unregister(&actor.object);
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Actor {
+    fn new(context: Arc<Context>, object: ObjectRef, processor: Arc<LogProcessor>) -> Self {
+        let keeper = Keeper::new(&processor);
+        let tracked = context.metrics.track("LogProcessor", &object);
+        let rejected = processor
+            .status
+            .as_ref()
+            .and_then(|status| status.config.as_ref()?.rejected.as_ref())
+            .and_then(|rejected| Some(Rejected { hash: rejected.hash.parse().ok()?, message: rejected.message.clone() }));
+        let notable = processor.status.as_ref().and_then(|status| status.last_decision.clone());
+        Self {
+            context,
+            object,
+            processor,
+            valid: None,
+            trouble: None,
+            measure: None,
+            ensured: Ensured::default(),
+            failures: 0,
+            retry_at: None,
+            adopted: false,
+            config: None,
+            rejected,
+            config_due: None,
+            memory: None,
+            policy: None,
+            stamp: None,
+            state: Vec::new(),
+            capacity: CapacityLearner::default(),
+            start_up: StartUpLearner::default(),
+            start_up_measured: false,
+            started: HashSet::new(),
+            decision: None,
+            notable,
+            unresolved: None,
+            metrics: None,
+            window: None,
+            draining: Vec::new(),
+            quiet: super::drain::Quiet::default(),
+            keeper,
+            tracked,
+            decide_now: Arc::default(),
+        }
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_millis(self.valid.as_ref().map_or(1000, |valid| u64::from(valid.metrics.interval_ms)))
+    }
+
+    /// Ticks at the object's interval, shifted by its name so that not all objects tick at once.
+    fn ticks(&self) -> tokio::time::Interval {
+        use std::hash::{Hash as _, Hasher as _};
+        let mut hasher = std::hash::DefaultHasher::new();
+        self.object.hash(&mut hasher);
+        let interval = self.interval();
+        let share = f64::from(u16::try_from(hasher.finish() % 1000).unwrap_or(0)) / 1000.0;
+        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + interval.mul_f64(share), interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        ticks
+    }
+
+    fn next_look(&self) -> Option<Instant> {
+        self.retry_at.into_iter().chain(self.config_due).min()
+    }
+
+    /// Takes the spec in.
+    async fn configure(&mut self) {
+        let before = self.valid.take();
+        (self.failures, self.retry_at, self.config_due) = (0, None, None);
+        match validate(&self.processor) {
+            Err(invalid) => {
+                self.trouble = Some(Trouble { reason: reason::INVALID_SPEC, message: invalid.to_string() });
+                // What is measured and decided rests on a spec that can be read.
+                self.measure = None;
+            }
+            Ok(valid) => {
+                self.trouble = None;
+                if self.measure.is_none() || before.as_ref().is_none_or(|before| before.metrics != valid.metrics) {
+                    self.measure = match Measure::new(&self.context, &valid).await {
+                        Ok(measure) => Some(measure),
+                        Err(fault) => {
+                            self.trouble = Some(Trouble { reason: reason::INVALID_SPEC, message: format!("spec.metrics: {fault}") });
+                            self.retry_at = Some(Instant::now() + BACKOFF.1);
+                            None
+                        }
+                    };
+                }
+                if matches!(valid.engine, ValidEngine::Target(_)) {
+                    self.adopted = false;
+                } else {
+                    self.context.index.write().register(&self.object, valid.workload_key(), None);
+                }
+                self.valid = Some(valid);
+            }
+        }
+        if self.trouble.is_some() {
+            self.record(false).await;
+        }
+    }
+
+    pub(super) fn members(&self) -> Members {
+        self.context.index.read().members(&self.object)
+    }
+
+    /// Writes what should exist where it differs.
+    async fn pass(&mut self) {
+        let Some(valid) = self.valid.take() else { return };
+        if self.retry_at.is_some_and(|at| at > Instant::now()) {
+            self.valid = Some(valid);
+            return;
+        }
+        self.retry_at = None;
+        let result = match &valid.engine {
+            ValidEngine::Target(key) => self.adopt(&valid, key).await,
+            _ => self.own(&valid, None).await,
+        };
+        match result {
+            Ok(()) => {
+                self.failures = 0;
+                if self.measure.is_some() {
+                    self.trouble = None;
+                }
+            }
+            Err(trouble) => self.back_off(trouble),
+        }
+        self.valid = Some(valid);
+        self.record(false).await;
+    }
+
+    pub(super) fn back_off(&mut self, trouble: Trouble) {
+        self.context.metrics.failed(Step::Apply);
+        let wait = BACKOFF.0.saturating_mul(1 << self.failures.min(6)).min(BACKOFF.1);
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = Some(Instant::now() + wait);
+        if self.trouble.as_ref() != Some(&trouble) {
+            tracing::warn!(object = %self.object, reason = trouble.reason, message = trouble.message, "this pass failed and is tried again");
+        }
+        self.trouble = Some(trouble);
+    }
+
+    /// An adopted workload: find it, see that nobody else scales it, mark it.
+    async fn adopt(&mut self, valid: &Valid, key: &WorkloadKey) -> Result<(), Trouble> {
+        if self.adopted && self.members().workload.is_some() {
+            return Ok(());
+        }
+        let failed = |error: kube::Error| Trouble { reason: reason::APPLY_FAILED, message: format!("{key}: {}", chain(&error)) };
+        let found = adopt::find(&self.context, key).await.map_err(failed)?;
+        let view = found.ok_or_else(|| Trouble { reason: reason::TARGET_NOT_FOUND, message: format!("there is no {key} in namespace {}: create it or correct spec.engine.targetRef", key.namespace) })?;
+        self.context.index.write().register(&self.object, key.clone(), Some(adopt::selector(&view)));
+        let rival = self.context.index.read().rival(&self.object);
+        if let Some(rival) = rival {
+            return Err(Trouble { reason: reason::TARGET_TAKEN, message: format!("{key} is scaled by LogProcessor {} already: delete one of the two", rival.name) });
+        }
+        adopt::set_finalizer(&self.context, &self.processor, true).await.map_err(failed)?;
+        adopt::write(&self.context, valid, None).await.map_err(failed)?;
+        self.adopted = true;
+        Ok(())
+    }
+
+    /// Lets an adopted workload go. True: done.
+    async fn release(&mut self) -> bool {
+        let target = self.valid.as_ref().and_then(|valid| if let ValidEngine::Target(key) = &valid.engine { Some(key.clone()) } else { None });
+        let released = match &target {
+            Some(key) if self.context.index.read().rival(&self.object).is_none() => adopt::release(&self.context, key).await,
+            _ => Ok(()),
+        };
+        let result = match released {
+            Ok(()) => adopt::set_finalizer(&self.context, &self.processor, false).await,
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(()) => true,
+            Err(error) => {
+                self.back_off(Trouble { reason: reason::APPLY_FAILED, message: format!("the workload can't be released: {}", chain(&error)) });
+                false
+            }
+        }
+    }
+
+    /// Own objects. `replicas` are those to write; `None`: those that are.
+    pub(super) async fn own(&mut self, valid: &Valid, replicas: Option<u32>) -> Result<(), Trouble> {
+        let members = self.members();
+        self.ensured.drifted(members.workload.as_deref());
+        let current = members.workload.as_ref().map(|workload| workload.replicas);
+        let replicas = replicas.or(current).unwrap_or_else(|| valid.pin.unwrap_or(valid.bounds.min));
+        let agent_image = self.context.config.agent_image.clone();
+        let inputs = |deploy: Deploy<'_>, outcome: Option<&rollout::Outcome>| {
+            let inputs = Inputs {
+                replicas,
+                deploy,
+                last_good: outcome.and_then(|outcome| outcome.step.last_good.as_ref()),
+                rolled_back: outcome.and_then(|outcome| outcome.step.rolled_back.as_ref()),
+                agent_image: agent_image.as_deref(),
+                operator_version: env!("CARGO_PKG_VERSION"),
+            };
+            objects(valid, &inputs)
+        };
+        let uid = &valid.owner.uid;
+        let desired = match &valid.engine {
+            ValidEngine::Collector(revision) => {
+                if self.config_is_due(revision, &members) {
+                    // The candidate must be readable before anything can check or run it.
+                    if let Some(map) = inputs(Deploy::Keep, None).config_map {
+                        self.ensured.ensure(&self.context, uid, &map).await.map_err(trouble)?;
+                    }
+                    let findings = facts::health(self.context.now(), &members);
+                    let intake = self.measure.as_ref().map(|measure| &measure.intake);
+                    let outcome = rollout::run(&self.context, valid, revision, &members, &findings, intake, self.rejected.as_ref(), self.config.as_ref(), &mut self.ensured).await.map_err(trouble)?;
+                    self.rejected.clone_from(&outcome.step.rejected);
+                    self.config_due = (!outcome.at_rest).then(|| Instant::now() + UNDER_WAY);
+                    self.config = Some(outcome);
+                }
+                let outcome = self.config.as_ref();
+                let deploy = match outcome.map(|outcome| (outcome.step.deploy.as_ref(), outcome.earlier.as_ref())) {
+                    Some((Some(hash), _)) if hash == revision.hash() => Deploy::Desired,
+                    Some((Some(_), Some(earlier))) => Deploy::Earlier(earlier),
+                    _ => Deploy::Keep,
+                };
+                inputs(deploy, outcome)
+            }
+            _ => inputs(Deploy::Desired, None),
+        };
+        // Written before it is checked for drift, and again only when content or generation differ.
+        for object in desired.in_order() {
+            self.ensured.ensure(&self.context, uid, object).await.map_err(trouble)?;
+        }
+        for (kind, name) in &desired.absent {
+            self.ensured.remove(&self.context, &valid.owner.namespace, uid, *kind, name).await.map_err(trouble)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the configuration has to be looked at: it is under way, or something speaks against it.
+    fn config_is_due(&self, revision: &Revision, members: &Members) -> bool {
+        let Some(outcome) = &self.config else { return true };
+        let running = members.workload.as_ref().and_then(|workload| workload.config_hash.as_deref());
+        let settled = outcome.at_rest && outcome.step.deploy.as_ref().is_some_and(|hash| hash == revision.hash() && running == Some(hash.as_ref()) && outcome.step.last_good.as_ref() == Some(hash));
+        let kept_back = outcome.at_rest && self.rejected.as_ref().is_some_and(|rejected| rejected.hash == *revision.hash());
+        !(settled || kept_back) || members.workload.is_none()
+    }
+}
+
+fn trouble(error: ApplyError) -> Trouble {
+    let reason = if matches!(error, ApplyError::NameTaken { .. }) { reason::NAME_TAKEN } else { reason::APPLY_FAILED };
+    Trouble { reason, message: error.to_string() }
+}

@@ -1,0 +1,302 @@
+//! The tick of an [`Actor`]: observe, snapshot, decide, plan, apply, record, each by its module.
+
+use super::actor::Actor;
+use super::freeze::{Parts, freeze};
+use super::measure::Measure;
+use super::status::{self, Seen, Trouble};
+use super::{adopt, drain, facts};
+use crate::build::{Valid, ValidEngine};
+use crate::context::Context;
+use crate::index::Members;
+use crate::policies::Unresolved;
+use crate::shell::events::EventType;
+use crate::shell::metrics::{ObjectState, Readiness, Step};
+use crate::watch::chain;
+use kube::Resource as _;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use weir_core::capacity::Observation;
+use weir_core::decision::{Decision, Verdict, decide};
+use weir_core::guardrails::{Change, GuardMemory};
+use weir_core::health::Finding;
+use weir_core::ids::UnixMs;
+use weir_core::scaling::{Capacity, ScalingPolicy};
+use weir_core::snapshot::{Block, Mode, Snapshot};
+use weir_core::window::names;
+use weir_crds::conditions::reason;
+use weir_engine::Policy;
+
+impl Actor {
+    /// Observe, snapshot, decide, plan, apply, record.
+    pub(super) async fn tick(&mut self, late: Duration) {
+        let Some(valid) = self.valid.take() else { return };
+        let begun = Instant::now();
+        let members = self.members();
+        if let Some(mut measure) = self.measure.take() {
+            let now = self.context.now();
+            measure.observe(&self.context, &valid, now, &facts::measurable(&members)).await;
+            self.learn(&valid, &members, &measure, now);
+            let taken = members.autoscalers.first().cloned();
+            let rival = self.trouble.as_ref().is_some_and(|trouble| trouble.reason == reason::TARGET_TAKEN);
+            if members.workload.is_some() && !rival {
+                let block = taken.map(|other| Block {
+                    code: reason::OTHER_AUTOSCALER.to_owned(),
+                    sentence: format!("{} scales the same workload: delete it, or have it scale the LogProcessor instead; until then Weir changes nothing", other.title),
+                });
+                self.decide(&valid, &members, &measure, now, block).await;
+            }
+            self.measure = Some(measure);
+        }
+        self.valid = Some(valid);
+        self.context.metrics.ticked(late, begun.elapsed());
+    }
+
+    fn learn(&mut self, valid: &Valid, members: &Members, measure: &Measure, now: UnixMs) {
+        let mut window = self.window.take().unwrap_or_default();
+        measure.intake.window_into(&mut window);
+        let counts = facts::counts(members);
+        if let (true, Some(accepted)) = (valid.capacity.learn, window.latest(names::ACCEPTED)) {
+            let share = window.latest(names::QUEUE).zip(window.latest(names::QUEUE_CAPACITY)).filter(|(_, capacity)| *capacity > 0.0).map(|(queue, capacity)| queue / capacity);
+            self.capacity.observe(Observation {
+                ready: counts.ready.saturating_add(counts.leaving),
+                accepted,
+                refused: window.latest(names::REFUSED).unwrap_or(0.0),
+                sent: window.latest(names::SENT),
+                queue_share: share,
+            });
+        }
+        for pod in members.pods.values().filter(|pod| pod.ready()) {
+            // Pods that were ready before this process looked say little: the time is only known to
+            // the second, and a node may have been away meanwhile.
+            if let Some(since) = pod.facts.ready_since
+                && self.started.insert(pod.uid.clone())
+                && now.since(since) < 60_000
+            {
+                self.start_up.observe(f64::from(u32::try_from(since.since(pod.facts.created).max(0)).unwrap_or(u32::MAX)) / 1000.0);
+                self.start_up_measured = true;
+            }
+        }
+        if self.started.len() > members.pods.len().saturating_mul(2).max(64) {
+            let alive: HashSet<&str> = members.pods.values().map(|pod| pod.uid.as_str()).collect();
+            self.started.retain(|uid| alive.contains(uid.as_str()));
+        }
+        self.window = Some(window);
+    }
+
+    fn capacity(&self, valid: &Valid) -> Capacity {
+        let learnt = if valid.capacity.learn { self.capacity.per_replica() } else { None };
+        Capacity { per_replica: learnt.or(valid.capacity.records_per_second), learnt: learnt.is_some(), start_up: self.start_up.seconds() }
+    }
+
+    pub(super) fn leave_policy(&mut self) {
+        if let Some(entry) = self.policy.take() {
+            entry.leave(&self.object);
+        }
+    }
+
+    /// The policy that decides now, after taking note of which one it is.
+    fn resolve(&mut self, valid: &Valid) -> Option<Arc<Policy>> {
+        self.unresolved = None;
+        let Some(scaling) = &valid.scaling else {
+            self.leave_policy();
+            return None;
+        };
+        let reference = weir_crds::PolicyRef { name: scaling.policy.name.clone(), namespace: Some(scaling.policy.namespace.clone()) };
+        match self.context.policies.resolve(&reference, &self.object.namespace) {
+            Err(why) => {
+                self.leave_policy();
+                let code = if matches!(why, Unresolved::NotFound(_)) { reason::POLICY_NOT_FOUND } else { reason::POLICY_NOT_ALLOWED };
+                self.unresolved = Some(Block { code: code.to_owned(), sentence: why.sentence() });
+                None
+            }
+            Ok(entry) => {
+                if self.policy.as_ref().is_none_or(|held| !Arc::ptr_eq(held, &entry)) {
+                    self.leave_policy();
+                    entry.join(&self.object, &self.decide_now);
+                    self.policy = Some(entry.clone());
+                }
+                let current = entry.current();
+                if current.is_none() {
+                    let sentence = format!("WasmPolicy {} has no module that runs: see its conditions", scaling.policy);
+                    self.unresolved = Some(Block { code: reason::POLICY_NOT_READY.to_owned(), sentence });
+                }
+                current
+            }
+        }
+    }
+
+    async fn decide(&mut self, valid: &Valid, members: &Members, measure: &Measure, now: UnixMs, block: Option<Block>) {
+        let policy = self.resolve(valid);
+        let stamp = policy.as_ref().map(|policy| policy.stamp().clone());
+        if stamp != self.stamp {
+            // Another module must not read what this one wrote.
+            self.state.clear();
+            self.stamp.clone_from(&stamp);
+        }
+        let counts = facts::counts(members);
+        let required = policy.iter().flat_map(|policy| policy.description().series.iter().filter(|need| need.required).map(|need| need.name.as_str()));
+        let health = measure.health(required);
+        let memory = self.memory.take().unwrap_or_else(|| GuardMemory::seeded(now, counts.desired, self.last_change()));
+        let snapshot = freeze(
+            valid,
+            Parts {
+                now,
+                desired: counts.desired,
+                ready: counts.ready,
+                starting: counts.starting,
+                capacity: self.capacity(valid),
+                window: self.window.clone().unwrap_or_default(),
+                policy: stamp,
+                unresolved: self.unresolved.clone(),
+                params: policy.as_ref().map_or_else(|| "{}".to_owned(), |policy| policy.params().to_owned()),
+                state: std::mem::take(&mut self.state),
+                metrics: health.clone(),
+                memory,
+                block,
+            },
+        );
+        self.metrics = Some(health);
+        let Some((snapshot, decision, mut memory, took)) = ask(&self.context, snapshot, policy).await else {
+            self.context.metrics.failed(Step::Decide);
+            return;
+        };
+        self.context.metrics.decided(&decision, took);
+        if decision.invocation.is_some()
+            && let Some(entry) = &self.policy
+        {
+            entry.slot.observe(&snapshot.input);
+        }
+        self.state = decision.state(&snapshot.input.state).to_vec();
+        let acted = match self.act(valid, members, measure, &decision).await {
+            Ok(acted) => acted,
+            Err(trouble) => {
+                self.back_off(trouble);
+                false
+            }
+        };
+        if acted {
+            memory.changed(decision.change());
+        }
+        self.memory = Some(memory);
+        self.note(&decision, acted);
+        self.decision = Some(decision);
+        self.record(acted).await;
+    }
+
+    /// The last change that the status tells of, for a process that has just started.
+    fn last_change(&self) -> Option<Change> {
+        let last = self.notable.as_ref().filter(|last| last.from != last.to && last.verdict != Verdict::Hold.as_str())?;
+        Some(Change { at: UnixMs(last.time.0.as_millisecond()), from: last.from, to: last.to })
+    }
+
+    /// Makes the decision true. True: the replicas were changed.
+    async fn act(&mut self, valid: &Valid, members: &Members, measure: &Measure, decision: &Decision) -> Result<bool, Trouble> {
+        let wanted = if decision.mode == Mode::Enforce { decision.to } else { decision.from };
+        let asked = members.workload.as_ref().map_or(0, |workload| workload.replicas);
+        if let ValidEngine::Collector(revision) = &valid.engine {
+            if decision.verdict == Verdict::Hold && decision.reason == reason::PAUSED {
+                return Ok(false);
+            }
+            let ms = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+            let limits = drain::Limits {
+                patience_ms: ms(revision.max_connection_age_ms().saturating_mul(2).max(10_000)),
+                batch_ms: ms(revision.facts().batch_ms.saturating_add(1000)),
+            };
+            let plan = drain::plan_for(decision.at, members, &measure.intake, (asked, wanted), &mut self.quiet, limits);
+            self.draining.clone_from(&plan.waiting);
+            let failed = |error: kube::Error| Trouble { reason: reason::APPLY_FAILED, message: format!("pods can't be labelled: {}", chain(&error)) };
+            if let Some(to) = drain::carry_out(&self.context, &self.object.namespace, decision.at, &plan).await.map_err(failed)? {
+                self.own(valid, Some(to)).await?;
+            }
+            return Ok(decision.acts());
+        }
+        if !decision.acts() || asked == wanted {
+            return Ok(false);
+        }
+        if matches!(valid.engine, ValidEngine::Target(_)) {
+            if !self.context.leadership.is_leader() {
+                return Ok(false);
+            }
+            let failed = |error: kube::Error| Trouble { reason: reason::APPLY_FAILED, message: format!("{}: {}", valid.workload_key(), chain(&error)) };
+            adopt::write(&self.context, valid, Some(wanted)).await.map_err(failed)?;
+        } else {
+            self.own(valid, Some(wanted)).await?;
+        }
+        Ok(true)
+    }
+
+    /// Remembers decisions that people look for: changes, and what held one back.
+    fn note(&mut self, decision: &Decision, acted: bool) {
+        let news = self.notable.as_ref().is_none_or(|last| last.verdict != decision.verdict.as_str() || last.reason != decision.reason || last.to != decision.to);
+        let would = decision.mode == Mode::DryRun && decision.from != decision.to;
+        let held = decision.verdict == Verdict::Hold || decision.verdict == Verdict::Pinned;
+        if acted || (news && (would || held)) {
+            self.notable = Some(status::last_decision(decision));
+        }
+        if acted {
+            let policy = decision.policy.as_ref().map_or_else(String::new, |stamp| format!(" by {} {}", stamp.object, stamp.digest.short()));
+            let clamps: Vec<&str> = decision.clamps.iter().map(|clamp| clamp.guardrail.as_str()).collect();
+            let clamped = if clamps.is_empty() { String::new() } else { format!(", clamped by {}", clamps.join(", ")) };
+            let note = format!("{} to {} replicas{policy}: {} ({}){clamped}; decision {}", decision.from, decision.to, decision.reason, decision.sentence, decision.id);
+            tracing::info!(object = %self.object, from = decision.from, to = decision.to, reason = decision.reason, decision = decision.id, "scaled");
+            self.context.events.publish(self.processor.object_ref(&()), EventType::Normal, "Scaled", "Scale", &note);
+        }
+    }
+
+    /// Status, gauges.
+    pub(super) async fn record(&mut self, acted: bool) {
+        let members = self.members();
+        let now = self.context.now();
+        let counts = facts::counts(&members);
+        let findings: Vec<Finding> = facts::health(now, &members);
+        let config = match (&self.valid, &self.config) {
+            (Some(Valid { engine: ValidEngine::Collector(revision), .. }), Some(outcome)) => Some((revision.hash(), &outcome.step)),
+            _ => None,
+        };
+        let capacity = self.valid.as_ref().map(|valid| self.capacity(valid)).unwrap_or_default();
+        let computed = status::compute(&Seen {
+            now,
+            processor: &self.processor,
+            before: &self.keeper.written,
+            valid: self.valid.as_ref(),
+            trouble: self.trouble.as_ref(),
+            members: &members,
+            counts,
+            findings: &findings,
+            metrics: self.metrics.as_ref(),
+            unresolved: self.unresolved.as_ref(),
+            decision: self.decision.as_ref(),
+            notable: self.notable.as_ref(),
+            window: self.window.as_ref(),
+            capacity,
+            start_up_measured: self.start_up_measured,
+            config,
+            rejected: self.rejected.as_ref(),
+            confirmed: None,
+            draining: &self.draining,
+        });
+        let ready = match computed.conditions.first().map(|condition| condition.status.as_str()) {
+            Some("True") => Readiness::True,
+            Some("False") => Readiness::False,
+            _ => Readiness::Unknown,
+        };
+        self.tracked.set(&ObjectState { ready, desired: counts.desired, ready_replicas: counts.ready, staleness: None, problem: findings.first().map(|finding| finding.problem) });
+        self.keeper.write(&self.context, &self.processor, computed, acted).await;
+    }
+}
+
+/// Decides on a worker thread: a policy may run until its deadline, and must not hold up others.
+async fn ask(context: &Context, snapshot: Snapshot, policy: Option<Arc<Policy>>) -> Option<(Snapshot, Decision, GuardMemory, Duration)> {
+    let decided = |snapshot: Snapshot, policy: Option<Arc<Policy>>| {
+        let begun = Instant::now();
+        let decided = decide(&snapshot, policy.as_deref().map(|policy| policy as &dyn ScalingPolicy));
+        decided.ok().map(|(decision, memory)| (snapshot, decision, memory, begun.elapsed()))
+    };
+    if policy.is_none() {
+        return decided(snapshot, None);
+    }
+    let _place = context.decisions.acquire().await.ok()?;
+    tokio::task::spawn_blocking(move || decided(snapshot, policy)).await.ok()?
+}
+

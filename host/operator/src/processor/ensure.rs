@@ -1,0 +1,155 @@
+//! Apply: writes an own object when it differs. Touches the network; called by the actor.
+//!
+//! What was written is remembered by its content and by what the server made of it, so a pass over
+//! an unchanged object costs nothing. The first pass after a start reads instead of writing.
+
+use crate::build::{Object, ObjectKind, covers};
+use crate::context::Context;
+use crate::shell::metrics::ApplyResult;
+use crate::views::WorkloadView;
+use crate::watch::chain;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Api;
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::hash::{Hash as _, Hasher as _};
+use weir_crds::names::FIELD_MANAGER;
+
+/// An object could not be written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApplyError {
+    /// The name belongs to someone else.
+    #[error("{kind} {name} exists and is not controlled by this LogProcessor: delete or rename it, or choose another name for the LogProcessor")]
+    NameTaken {
+        /// Kind of the object.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The API server refused it or did not answer.
+    #[error("{kind} {name} can't be written: {}", chain(source))]
+    Api {
+        /// Kind of the object.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// The answer.
+        source: Box<kube::Error>,
+    },
+    /// This process does not lead any more.
+    #[error("this process no longer leads")]
+    NotLeading,
+}
+
+/// What is known of the own objects of one processor.
+#[derive(Default)]
+pub(super) struct Ensured {
+    /// Kind and name → content that was wanted, generation that the server gave it.
+    known: HashMap<(&'static str, String), (u64, Option<i64>)>,
+}
+
+impl Ensured {
+    /// The object may have been changed by somebody: look again at the next pass.
+    pub(super) fn forget(&mut self, kind: &'static str) {
+        self.known.retain(|(known, _), _| *known != kind);
+    }
+
+    /// The Deployment that the watch shows has another generation than the one that was written.
+    pub(super) fn drifted(&mut self, workload: Option<&WorkloadView>) {
+        let kind = ObjectKind::Deployment.as_str();
+        let Some(((_, name), (_, generation))) = self.known.iter().find(|((known, _), _)| *known == kind) else { return };
+        let same = workload.is_some_and(|workload| workload.key.name == *name && (generation.is_none() || *generation == Some(workload.generation)));
+        if !same {
+            self.forget(kind);
+        }
+    }
+
+    /// Writes the object when it differs.
+    pub(super) async fn ensure(&mut self, context: &Context, owner_uid: &str, object: &Object) -> Result<ApplyResult, ApplyError> {
+        let kind = object.kind.as_str();
+        let key = (kind, object.name.clone());
+        let content = content(&object.json);
+        if self.known.get(&key).is_some_and(|(known, _)| *known == content) {
+            return Ok(ApplyResult::Unchanged);
+        }
+        let failed = |source: kube::Error| {
+            context.metrics.apply_failed(kind, &source);
+            ApplyError::Api { kind, name: object.name.clone(), source: Box::new(source) }
+        };
+        let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &object.namespace, &object.kind.api_resource());
+        let mut created = false;
+        if !self.known.contains_key(&key) {
+            match api.get_opt(&object.name).await.map_err(failed)? {
+                None => created = true,
+                Some(live) => {
+                    let ours = live.metadata.owner_references.iter().flatten().any(|owner| owner.uid == owner_uid);
+                    if !ours {
+                        return Err(ApplyError::NameTaken { kind, name: object.name.clone() });
+                    }
+                    let json = serde_json::to_value(&live).unwrap_or_default();
+                    if covers(&json, &object.json) {
+                        self.known.insert(key, (content, live.metadata.generation));
+                        feed(context, object.kind, &json);
+                        context.metrics.applied(kind, ApplyResult::Unchanged);
+                        return Ok(ApplyResult::Unchanged);
+                    }
+                }
+            }
+        }
+        if !context.leadership.is_leader() {
+            return Err(ApplyError::NotLeading);
+        }
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let written = api.patch(&object.name, &params, &Patch::Apply(&object.json)).await.map_err(failed)?;
+        self.known.insert(key, (content, written.metadata.generation));
+        feed(context, object.kind, &serde_json::to_value(&written).unwrap_or_default());
+        let result = if created { ApplyResult::Created } else { ApplyResult::Changed };
+        context.metrics.applied(kind, result);
+        Ok(result)
+    }
+
+    /// Deletes an own object if it exists.
+    pub(super) async fn remove(&mut self, context: &Context, namespace: &str, owner_uid: &str, kind: ObjectKind, name: &str) -> Result<(), ApplyError> {
+        let word = kind.as_str();
+        let key = (word, name.to_owned());
+        // Looked for once; what is created later is created by this actor.
+        if self.known.get(&key).is_some_and(|(content, _)| *content == ABSENT) {
+            return Ok(());
+        }
+        let failed = |source: kube::Error| ApplyError::Api { kind: word, name: name.to_owned(), source: Box::new(source) };
+        let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &kind.api_resource());
+        if let Some(live) = api.get_opt(name).await.map_err(failed)?
+            && live.metadata.owner_references.iter().flatten().any(|owner| owner.uid == owner_uid)
+        {
+            if !context.leadership.is_leader() {
+                return Err(ApplyError::NotLeading);
+            }
+            match api.delete(name, &DeleteParams::background()).await {
+                Ok(_) => context.metrics.applied(word, ApplyResult::Deleted),
+                Err(kube::Error::Api(error)) if error.code == 404 => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        self.known.insert(key, (ABSENT, None));
+        Ok(())
+    }
+}
+
+/// Stands for the content of an object that is not there.
+const ABSENT: u64 = 0;
+
+/// What the server answered is newer than what the watch has shown so far.
+fn feed(context: &Context, kind: ObjectKind, json: &Value) {
+    if kind.as_str() == ObjectKind::Deployment.as_str()
+        && let Ok(deployment) = serde_json::from_value::<Deployment>(json.clone())
+    {
+        context.index.write().apply_workload(WorkloadView::from(&deployment));
+    }
+}
+
+fn content(json: &Value) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    json.to_string().hash(&mut hasher);
+    hasher.finish().max(ABSENT + 1)
+}

@@ -1,0 +1,64 @@
+//! What the actor reads out of its members. Touches nothing.
+
+use crate::build::rollout::Progress;
+use crate::index::Members;
+use crate::views::PodView;
+use std::sync::Arc;
+use weir_core::health::{Finding, Grace, Problem, WorkloadFacts, assess};
+use weir_core::ids::UnixMs;
+
+/// Replicas of one processor, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Replicas that should serve: what the workload asks for, without those that are leaving.
+    pub(super) desired: u32,
+    /// Ready and serving.
+    pub(super) ready: u32,
+    /// Wanted, and not ready yet.
+    pub(super) starting: u32,
+    /// Cordoned.
+    pub(super) leaving: u32,
+}
+
+/// Counts replicas.
+pub(super) fn counts(members: &Members) -> Counts {
+    let asked = members.workload.as_ref().map_or(0, |workload| workload.replicas);
+    let number = |pods: usize| u32::try_from(pods).unwrap_or(u32::MAX);
+    let live = || members.pods.values().filter(|pod| !pod.facts.deleting && !pod.finished);
+    let leaving = number(live().filter(|pod| pod.cordoned.is_some()).count());
+    let ready = number(live().filter(|pod| pod.ready() && pod.cordoned.is_none()).count());
+    let desired = asked.saturating_sub(leaving);
+    Counts { desired, ready, starting: desired.saturating_sub(ready), leaving }
+}
+
+/// Pods that are measured: ready ones, those that are leaving included.
+pub(super) fn measurable(members: &Members) -> Vec<Arc<PodView>> {
+    members.pods.values().filter(|pod| pod.ready()).cloned().collect()
+}
+
+/// Judges the health.
+pub(super) fn health(now: UnixMs, members: &Members) -> Vec<Finding> {
+    let facts = WorkloadFacts {
+        stalled: members.workload.as_ref().and_then(|workload| workload.stalled.clone()),
+        pods: members.pods.values().filter(|pod| !pod.finished).map(|pod| pod.facts.clone()).collect(),
+    };
+    assess(now, &facts, Grace::default())
+}
+
+/// How the rollout of the template that the workload has now gets on.
+pub(super) fn progress(now: UnixMs, members: &Members, findings: &[Finding]) -> Progress {
+    let Some(workload) = members.workload.as_ref().filter(|workload| workload.replicas > 0) else { return Progress::Idle };
+    if workload.settled() && workload.available >= workload.replicas {
+        let newest = members.pods.values().filter(|pod| pod.config_hash == workload.config_hash);
+        let longest = newest.filter_map(|pod| pod.facts.ready_since).min().map_or(0, |since| now.since(since).max(0));
+        return Progress::Settled { ready_ms: longest };
+    }
+    if let Some(why) = &workload.stalled {
+        return Progress::Failing(why.clone());
+    }
+    // Only pods with the newest template say something about it.
+    let newest = |name: &String| members.pods.get(name.as_str()).is_some_and(|pod| pod.config_hash == workload.config_hash);
+    let fatal = [Problem::CrashLoop, Problem::ContainerConfig];
+    let failing = findings.iter().find(|finding| fatal.contains(&finding.problem) && finding.pods.iter().any(newest));
+    failing.map_or(Progress::Rolling, |finding| Progress::Failing(finding.sentence.clone()))
+}

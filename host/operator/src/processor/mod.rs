@@ -1,0 +1,24 @@
+//! One actor per LogProcessor. Each step of a decision is a module of its own:
+//!
+//! | module | step | may touch |
+//! |---|---|---|
+//! | [`measure`] | observe | network: scrapes pods, asks Prometheus |
+//! | [`freeze`] | snapshot | nothing |
+//! | [`actor`] | | its loop and its state |
+//! | [`decide`] | decide | the policy, on a worker thread |
+//! | [`drain`] | plan | network: labels pods that leave |
+//! | [`ensure`], [`adopt`], [`rollout`] | apply | network: writes what differs |
+//! | [`status`] | record | network: status and Events |
+//! | [`manager`] | | starts and stops actors |
+
+pub mod actor;
+mod adopt;
+mod decide;
+mod drain;
+mod ensure;
+mod facts;
+mod freeze;
+pub mod manager;
+mod measure;
+mod rollout;
+mod status;

@@ -1,0 +1,158 @@
+//! Configuration of the collector engine: gathers what [`crate::build::rollout`] judges, and carries
+//! its step out. Touches the network; called by the actor, only while something is under way.
+
+use super::ensure::{ApplyError, Ensured};
+use super::facts;
+use crate::build::rollout::{Confirmed, PROVEN_MS, Progress, Rejected, State, Step, step};
+use crate::build::{ANNOTATION_LAST_GOOD, ANNOTATION_ROLLED_BACK, CheckOutcome, ConfigHash, LABEL_CONFIG_CHECK, ObjectKind, Revision, Valid, check_job_name, check_outcome, config_map_name, validation_job};
+use crate::context::Context;
+use crate::index::Members;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::Api;
+use kube::api::{DeleteParams, ListParams};
+use weir_core::health::Finding;
+use weir_crds::log_processor::ConfigCheck;
+use weir_crds::names::{ANNOTATION_CONFIG_HASH, LABEL_PROCESSOR};
+use weir_intake::{Intake, PodState};
+
+/// What is to be deployed.
+pub(super) struct Outcome {
+    /// The step that was judged.
+    pub(super) step: Step,
+    /// The revision to put back, when it is not the desired one.
+    pub(super) earlier: Option<Revision>,
+    /// Nothing is under way: no check runs, nothing rolls.
+    pub(super) at_rest: bool,
+    /// The desired revision was accepted by its check: no need to ask again.
+    accepted: Option<ConfigHash>,
+}
+
+/// Judges, starts a check when one is due, and reads back an earlier revision when it is needed.
+pub(super) async fn run(
+    context: &Context,
+    valid: &Valid,
+    revision: &Revision,
+    members: &Members,
+    findings: &[Finding],
+    intake: Option<&Intake>,
+    rejected: Option<&Rejected>,
+    before: Option<&Outcome>,
+    ensured: &mut Ensured,
+) -> Result<Outcome, ApplyError> {
+    let owner = &valid.owner;
+    let annotation = |name: &str| members.workload.as_ref().and_then(|workload| workload.annotations.get(name)?.parse::<ConfigHash>().ok());
+    let running = members.workload.as_ref().and_then(|workload| workload.config_hash.as_ref()?.parse::<ConfigHash>().ok());
+    let (last_good, rolled_back) = (annotation(ANNOTATION_LAST_GOOD), annotation(ANNOTATION_ROLLED_BACK));
+    let progress = facts::progress(context.now(), members, findings);
+    // A configuration that has already proven itself is not checked again.
+    let proven = last_good.as_ref() == Some(revision.hash());
+    let known = before.is_some_and(|before| before.accepted.as_ref() == Some(revision.hash()));
+    let job = if known {
+        CheckOutcome::Accepted
+    } else if proven || revision.check() == ConfigCheck::Skip {
+        CheckOutcome::None
+    } else {
+        outcome_of_check(context, valid, revision).await?
+    };
+    // Old ones are cleared away once the desired one has proven itself, which is when they are listed.
+    let due = !proven && matches!(progress, Progress::Settled { ready_ms } if ready_ms >= PROVEN_MS);
+    let (existing, jobs) = if due { leftovers(context, valid).await? } else { (Vec::new(), Vec::new()) };
+    let confirmed = intake.map(|intake| confirmation(intake, members, running.as_ref()));
+    let step = step(&State {
+        desired: revision.hash(),
+        check: revision.check(),
+        running: running.as_ref(),
+        last_good: last_good.as_ref(),
+        rolled_back: rolled_back.as_ref(),
+        rejected,
+        job: &job,
+        progress: &progress,
+        confirmed,
+        existing: &existing,
+        jobs: &jobs,
+    });
+    if step.start_check
+        && let Some(job) = validation_job(valid, env!("CARGO_PKG_VERSION"))
+    {
+        ensured.forget(ObjectKind::Job.as_str());
+        ensured.ensure(context, &owner.uid, &job).await?;
+    }
+    let earlier = match &step.deploy {
+        Some(hash) if hash != revision.hash() => read_back(context, valid, hash).await?,
+        _ => None,
+    };
+    for hash in &step.garbage_jobs {
+        delete::<Job>(context, &owner.namespace, &check_job_name(&owner.name, hash)).await;
+    }
+    for hash in &step.garbage_config_maps {
+        delete::<ConfigMap>(context, &owner.namespace, &config_map_name(&owner.name, hash)).await;
+    }
+    let waiting_for_check = matches!(job, CheckOutcome::Running { .. } | CheckOutcome::Inconclusive(_)) || step.start_check;
+    let changing = step.last_good != last_good || step.deploy.as_ref() != running.as_ref();
+    let at_rest = !waiting_for_check && !changing && step.garbage_jobs.is_empty() && step.garbage_config_maps.is_empty();
+    let accepted = matches!(job, CheckOutcome::Accepted).then(|| revision.hash().clone());
+    Ok(Outcome { step, earlier, at_rest, accepted })
+}
+
+fn failed(kind: &'static str, name: &str) -> impl FnOnce(kube::Error) -> ApplyError {
+    move |source| ApplyError::Api { kind, name: name.to_owned(), source: Box::new(source) }
+}
+
+async fn outcome_of_check(context: &Context, valid: &Valid, revision: &Revision) -> Result<CheckOutcome, ApplyError> {
+    let owner = &valid.owner;
+    let name = check_job_name(&owner.name, revision.hash());
+    let jobs: Api<Job> = Api::namespaced(context.client.clone(), &owner.namespace);
+    let Some(job) = jobs.get_opt(&name).await.map_err(failed("Job", &name))? else { return Ok(CheckOutcome::None) };
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &owner.namespace);
+    let found = pods.list(&ListParams::default().labels(&format!("batch.kubernetes.io/job-name={name}"))).await.map_err(failed("Pod", &name))?;
+    Ok(check_outcome(&job, found.items.first()))
+}
+
+/// Hashes of the ConfigMaps and check Jobs that exist.
+async fn leftovers(context: &Context, valid: &Valid) -> Result<(Vec<ConfigHash>, Vec<ConfigHash>), ApplyError> {
+    let owner = &valid.owner;
+    let hash = |meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta| meta.annotations.as_ref()?.get(ANNOTATION_CONFIG_HASH)?.parse().ok();
+    let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), &owner.namespace);
+    let of_processor = ListParams::default().labels(&format!("{LABEL_PROCESSOR}={}", owner.name));
+    let maps = maps.list_metadata(&of_processor).await.map_err(failed("ConfigMap", &owner.name))?;
+    let jobs: Api<Job> = Api::namespaced(context.client.clone(), &owner.namespace);
+    let of_checks = ListParams::default().labels(&format!("{LABEL_CONFIG_CHECK}={}", owner.name));
+    let jobs = jobs.list_metadata(&of_checks).await.map_err(failed("Job", &owner.name))?;
+    Ok((maps.items.iter().filter_map(|map| hash(&map.metadata)).collect(), jobs.items.iter().filter_map(|job| hash(&job.metadata)).collect()))
+}
+
+async fn read_back(context: &Context, valid: &Valid, hash: &ConfigHash) -> Result<Option<Revision>, ApplyError> {
+    let name = config_map_name(&valid.owner.name, hash);
+    let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), &valid.owner.namespace);
+    let found = maps.get_opt(&name).await.map_err(failed("ConfigMap", &name))?;
+    Ok(found.and_then(|map| match Revision::from_config_map(&map) {
+        Ok(revision) => Some(revision),
+        Err(error) => {
+            tracing::error!(config_map = name, %error, "the last good configuration can't be read back");
+            None
+        }
+    }))
+}
+
+async fn delete<K>(context: &Context, namespace: &str, name: &str)
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
+    match api.delete(name, &DeleteParams::background()).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(error)) if error.code == 404 => {}
+        Err(error) => tracing::warn!(name, error = %crate::watch::chain(&error), "a leftover could not be deleted and stays until the next pass"),
+    }
+}
+
+/// Replicas whose own metrics name the configuration that the workload has.
+fn confirmation(intake: &Intake, members: &Members, running: Option<&ConfigHash>) -> Confirmed {
+    let of = members.workload.as_ref().map_or(0, |workload| workload.replicas);
+    let confirms = |sample: &weir_intake::PodSample<'_>| {
+        matches!(sample.state, PodState::Measured | PodState::Starting) && running.is_some_and(|hash| sample.info.first().and_then(Option::as_deref) == Some(hash.as_ref()))
+    };
+    let replicas = u32::try_from(intake.pods().filter(confirms).count()).unwrap_or(u32::MAX);
+    Confirmed { replicas, of }
+}

@@ -1,0 +1,249 @@
+//! Starts everything in order, and ends it in the reverse one. Called by the command line.
+//!
+//! Order of a start: client → policies' engine → watches (also on a standby, so that it is warm) →
+//! all listed once → leadership → actors. Order of an end: actors finish what they write → the Lease
+//! is given back → watches and servers stop.
+
+use crate::config::Config;
+use crate::context::Context;
+use crate::index::{Concerned, Index};
+use crate::policies::{self, Policies};
+use crate::processor::manager::Manager;
+use crate::shell::client;
+use crate::shell::events;
+use crate::shell::http::{self, Probes};
+use crate::shell::leader::election::{InvalidTiming, Timing};
+use crate::shell::leader::{self, LeaderOptions, Leadership};
+use crate::shell::metrics::Metrics;
+use crate::views::{PodView, WorkloadKey, WorkloadKind, WorkloadView};
+use crate::watch::{Change, Synced, follow, follow_metadata, object_ref};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use weir_core::ids::ObjectRef;
+use weir_crds::names;
+use weir_crds::{LogProcessor, WasmPolicy};
+use weir_engine::{CacheConfig, Engine, EngineConfig};
+use weir_intake::{HttpClients, Scraper};
+
+/// Bytes that compiled policies may take on disk.
+const CACHE_BYTES: u64 = 128 << 20;
+
+/// The operator can't start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection to the API server.
+    #[error("the API server can't be reached: {0}")]
+    Client(#[from] client::ClientError),
+    /// The Wasm engine can't be set up.
+    #[error("the policy engine can't start: {0}")]
+    Engine(#[from] weir_engine::EngineError),
+    /// The address is taken or not allowed.
+    #[error("{address} can't be listened on ({source}): choose another with --listen")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Leader election can't be set up.
+    #[error("leader election can't start: {0}")]
+    Leader(#[from] InvalidTiming),
+}
+
+/// Runs until `stop` is cancelled.
+///
+/// # Errors
+/// Only at the start: what happens later is retried.
+pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken) -> Result<(), Error> {
+    let client = client::connect(&config.client, &metrics).await?;
+    let engine = Engine::new(EngineConfig {
+        cache: config.cache_dir.clone().map(|folder| CacheConfig { folder, max_bytes: CACHE_BYTES }),
+        ..EngineConfig::default()
+    })?;
+    let probes = Probes::new();
+    let listener = TcpListener::bind(config.listen).await.map_err(|source| Error::Listen { address: config.listen, source })?;
+    tracing::info!(address = %config.listen, "serving metrics and probes");
+    let servers = CancellationToken::new();
+    let server = tokio::spawn(http::serve(listener, http::routes(probes.clone(), metrics.clone()), servers.clone()));
+
+    let leadership = if config.leader_elect {
+        let namespace = config.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
+        let options = LeaderOptions { namespace, name: config.lease_name.clone(), identity: leader::identity(&config.instance), timing: Timing::default() };
+        leader::start(client.clone(), options, metrics.clone())?
+    } else {
+        metrics.leading(true);
+        Leadership::always()
+    };
+    let (recorder, events_task) = events::start(client.clone(), config.instance.clone(), metrics.clone());
+    let start = Instant::now();
+    let http_clients = HttpClients::new();
+    let context = Arc::new(Context {
+        index: parking_lot::RwLock::new(Index::default()),
+        policies: Policies::new(engine, metrics.clone()),
+        metrics: metrics.clone(),
+        events: recorder,
+        scraper: Scraper::new(start),
+        http: http_clients,
+        leadership: leadership.clone(),
+        decisions: Arc::new(Semaphore::new(config.decision_threads)),
+        start,
+        stop: CancellationToken::new(),
+        client: client.clone(),
+        config,
+    });
+    let manager = Arc::new(Manager::new(context.clone()));
+    let synced = Synced::default();
+    let watches = start_watches(&context, &manager, &synced);
+
+    let gate = probes.gate("watches");
+    let beat = probes.beat("main loop", Duration::from_secs(30));
+    let mut leading = leadership.subscribe();
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = synced.wait() => { gate.open(); tracing::info!(took_ms = start.elapsed().as_secs_f64() * 1e3, "all watches have listed once"); }
+        () = complain(&synced) => {}
+    }
+    while !stop.is_cancelled() {
+        let is_leader = *leading.borrow_and_update();
+        if is_leader { manager.lead() } else { manager.resign().await }
+        let alive = async {
+            loop {
+                beat.beat();
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            changed = leading.changed() => if changed.is_err() { break },
+            () = alive => {}
+        }
+    }
+    tracing::info!("stopping: actors finish, then the Lease is given back");
+    manager.resign().await;
+    leadership.release().await;
+    context.stop.cancel();
+    for watch in watches {
+        watch.abort();
+    }
+    drop(manager);
+    drop(context);
+    let _ = tokio::time::timeout(Duration::from_secs(2), events_task).await;
+    servers.cancel();
+    let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
+    Ok(())
+}
+
+/// Says from time to time what a start waits for; never returns.
+async fn complain(synced: &Synced) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        tracing::warn!(kinds = ?synced.missing(), "still waiting for the first list of these kinds: are the CRDs applied (`weir crd | kubectl apply -f -`), and may this ServiceAccount list them?");
+    }
+}
+
+fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(client: &Client, namespace: Option<&str>) -> Api<K> {
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+fn start_watches(context: &Arc<Context>, manager: &Arc<Manager>, synced: &Synced) -> Vec<tokio::task::JoinHandle<()>> {
+    let client = &context.client;
+    let namespace = context.config.namespace.as_deref();
+    let all = watcher::Config::default;
+    let ours = || watcher::Config::default().labels(names::LABEL_PROCESSOR);
+    let stop = || context.stop.clone();
+    let mut tasks = Vec::new();
+
+    let (ctx, woken) = (context.clone(), manager.clone());
+    tasks.push(follow::<Pod>("Pod", api(client, namespace), all(), synced, stop(), move |change| {
+        let concerned = match change {
+            Change::Applied(pod) => ctx.index.write().apply_pod(PodView::from(&pod)),
+            Change::Deleted(pod) => ctx.index.write().delete_pod(&pod.namespace, &pod.name),
+        };
+        woken.wake(&concerned);
+    }));
+    let (ctx, woken) = (context.clone(), manager.clone());
+    tasks.push(follow::<Deployment>("Deployment", api(client, namespace), ours(), synced, stop(), move |change| {
+        woken.wake(&workload(&ctx, WorkloadKind::Deployment, change, |object| WorkloadView::from(object)));
+    }));
+    let (ctx, woken) = (context.clone(), manager.clone());
+    tasks.push(follow::<StatefulSet>("StatefulSet", api(client, namespace), ours(), synced, stop(), move |change| {
+        woken.wake(&workload(&ctx, WorkloadKind::StatefulSet, change, |object| WorkloadView::from(object)));
+    }));
+    let (ctx, woken) = (context.clone(), manager.clone());
+    tasks.push(follow::<HorizontalPodAutoscaler>("HorizontalPodAutoscaler", api(client, namespace), all(), synced, stop(), move |change| {
+        let concerned = match change {
+            Change::Applied(hpa) => ctx.index.write().apply_autoscaler(&hpa),
+            Change::Deleted(hpa) => ctx.index.write().delete_autoscaler(&hpa),
+        };
+        woken.wake(&concerned);
+    }));
+    let ctx = context.clone();
+    tasks.push(follow_metadata::<ConfigMap>("ConfigMap", api(client, namespace), all(), synced, stop(), move |change| match change {
+        Change::Applied(map) => ctx.policies.config_map_changed(&object_ref(&map.metadata)),
+        Change::Deleted(map) => ctx.policies.config_map_changed(&map),
+    }));
+    if namespace.is_none() {
+        let ctx = context.clone();
+        tasks.push(follow_metadata::<Namespace>("Namespace", Api::all(client.clone()), all(), synced, stop(), move |change| match change {
+            Change::Applied(found) => ctx.policies.namespace(&object_ref(&found.metadata).name, Some(found.metadata.labels.unwrap_or_default())),
+            Change::Deleted(gone) => ctx.policies.namespace(&gone.name, None),
+        }));
+    }
+    let ctx = context.clone();
+    tasks.push(follow::<DeserializeGuard<WasmPolicy>>("WasmPolicy", api(client, namespace), all(), synced, stop(), move |change| match change {
+        Change::Applied(guarded) => {
+            if let Some((object, policy)) = parsed(guarded)
+                && let policies::Applied::New(entry) = ctx.policies.apply(object, policy)
+            {
+                tokio::spawn(policies::runner::run(ctx.clone(), entry));
+            }
+        }
+        Change::Deleted(gone) => ctx.policies.delete(&gone),
+    }));
+    let woken = manager.clone();
+    tasks.push(follow::<DeserializeGuard<LogProcessor>>("LogProcessor", api(client, namespace), all(), synced, stop(), move |change| match change {
+        Change::Applied(guarded) => {
+            if let Some((object, processor)) = parsed(guarded) {
+                woken.apply(object, processor);
+            }
+        }
+        Change::Deleted(gone) => woken.delete(&gone),
+    }));
+    tasks
+}
+
+/// An object of ours, or a line in the log when it does not parse: it must not stop the others.
+fn parsed<K: Resource<DynamicType = ()>>(guarded: DeserializeGuard<K>) -> Option<(ObjectRef, K)> {
+    match guarded.0 {
+        Ok(mut object) => {
+            // Never read, and a third of a typical object.
+            object.meta_mut().managed_fields = None;
+            Some((object_ref(object.meta()), object))
+        }
+        Err(invalid) => {
+            let (kind, object) = (K::kind(&()), object_ref(&invalid.metadata));
+            tracing::error!(%kind, %object, error = invalid.error, "this object does not have the form of this version's CRD and is left out: apply the CRDs of this version (`weir crd`) and correct it");
+            None
+        }
+    }
+}
+
+fn workload<K: Resource<DynamicType = ()>>(context: &Context, kind: WorkloadKind, change: Change<K>, view: impl Fn(&K) -> WorkloadView) -> Concerned {
+    match change {
+        Change::Applied(object) => context.index.write().apply_workload(view(&object)),
+        Change::Deleted(gone) => context.index.write().delete_workload(&WorkloadKey::new(kind, gone.namespace, gone.name)),
+    }
+}

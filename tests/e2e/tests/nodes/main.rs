@@ -1,0 +1,19 @@
+//! Real nodes, real collectors, real stores, and the operator as pods with the rights that
+//! `deploy/kustomize` gives it. Needs root; run with `--test-threads=1`, since the machine is shared.
+//!
+//! | module | what must hold |
+//! |---|---|
+//! | [`surge`] | a surge is answered within seconds |
+//! | [`records`] | no record is lost through scale-up, swap, outage and scale-down |
+//! | [`config`] | a bad configuration never costs a replica |
+//! | [`silence`] | metrics that can't be trusted hold |
+//! | [`health`] | what is wrong with pods stands in a condition |
+//! | [`rights`] | nothing is forbidden to the operator that it needs |
+
+mod config;
+mod health;
+mod records;
+mod rights;
+mod setting;
+mod silence;
+mod surge;

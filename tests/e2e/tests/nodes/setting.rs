@@ -1,0 +1,123 @@
+//! A namespace of the shared platform, for one test.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use std::time::Duration;
+use weir_cluster::{Cluster, Kubectl, TestNamespace, wait_until};
+use weir_e2e::manifests::{OTLP, STORE, store};
+use weir_e2e::observer::Seen;
+use weir_e2e::platform::{InCluster, cluster_ip, rolled_out, shared_platform};
+use weir_e2e::{Observer, wasm_policy};
+use weir_loadgen::{Sender, SenderConfig, SenderHandle};
+
+pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const STORES: [&str; 2] = ["store-low", "store-high"];
+
+pub struct Setting {
+    pub namespace: TestNamespace,
+    pub observer: Observer,
+    pub operator: InCluster,
+    pub cluster: &'static Cluster,
+}
+
+impl Setting {
+    /// None: this is not root, so nodes can't run.
+    pub async fn new(name: &str) -> Result<Option<Self>> {
+        if std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) != 0) {
+            println!("skipped: needs root");
+            return Ok(None);
+        }
+        let (cluster, operator) = shared_platform()?;
+        let namespace = TestNamespace::create(cluster, name)?;
+        let observer = Observer::start(cluster.kubeconfig(), namespace.name()).await?;
+        Ok(Some(Self { namespace, observer, operator, cluster }))
+    }
+
+    pub fn kubectl(&self) -> &Kubectl {
+        self.namespace.kubectl()
+    }
+
+    pub fn apply(&self, object: &Value) -> Result<()> {
+        self.kubectl().apply(&object.to_string()).map(drop)
+    }
+
+    /// The built-in threshold, that reacts to the last second.
+    pub fn quick_rule(&self) -> Result<()> {
+        self.apply(&wasm_policy("rule", json!({ "builtin": { "name": "threshold" } }), json!({ "seconds": 1, "downSeconds": 2 })))
+    }
+
+    /// Two VictoriaLogs; their URLs.
+    pub fn stores(&self) -> Result<Vec<String>> {
+        for (name, node) in STORES.into_iter().zip(["node-1", "node-2"]) {
+            self.apply(&store(self.namespace.name(), name, node))?;
+        }
+        rolled_out(self.kubectl(), &STORES)?;
+        STORES.iter().map(|name| Ok(format!("http://{}:{STORE}", cluster_ip(self.kubectl(), name)?))).collect()
+    }
+
+    /// Clients with long-lived gRPC connections to a LogProcessor's Service.
+    pub fn send(&self, processor: &str, run: &str, rate: &str) -> Result<SenderHandle> {
+        let target = format!("{}:{OTLP}", cluster_ip(self.kubectl(), processor)?);
+        let config = SenderConfig {
+            connections: 12,
+            streams: 12,
+            skew: 0.5,
+            in_flight: 2,
+            profile: rate.parse()?,
+            ..SenderConfig::new(format!("{run}-{}", self.namespace.name()), vec![target.parse()?])
+        };
+        Ok(Sender::start(config)?)
+    }
+
+    pub async fn until<T>(&self, what: &str, within: Duration, found: impl Fn(&Seen) -> Option<T>) -> Result<T> {
+        self.observer.until(what, within, found).await.with_context(|| self.story())
+    }
+
+    /// Waits for a condition of a LogProcessor; its message.
+    pub async fn condition(&self, processor: &str, kind: &str, status: &str, reason: &str) -> Result<String> {
+        self.until(&format!("{processor} has {kind}={status} with reason {reason}"), PATIENCE * 2, |seen| {
+            seen.condition(processor, kind).filter(|(is, why, _)| *is == status && *why == reason).map(|(_, _, message)| message.to_owned())
+        })
+        .await
+    }
+
+    /// Waits until a LogProcessor's Deployment asks for so many replicas, all are ready, and no other pod is left.
+    pub async fn settled(&self, processor: &str, replicas: usize) -> Result<()> {
+        let workload = format!("{processor}-collector");
+        self.until(&format!("{processor} has settled on {replicas} replicas"), PATIENCE * 2, |seen| {
+            let asked = seen.replicas(&workload)?;
+            let pods = || seen.pods_of(processor);
+            let ready = pods().filter(|pod| weir_e2e::observer::is_ready(pod)).count();
+            (usize::try_from(asked) == Ok(replicas) && ready == replicas && pods().count() == replicas).then_some(())
+        })
+        .await
+    }
+
+    /// Waits until the operator has decided some more times, over all objects.
+    pub fn more_decisions(&self, more: f64) -> Result<()> {
+        let decisions = || self.operator.metric("weir_decisions_total", "");
+        let before = decisions()?;
+        wait_until("more decisions", PATIENCE, || Ok((decisions()? >= before + more).then_some(()))).with_context(|| self.story())
+    }
+
+    /// Nothing was forbidden to the operator so far.
+    pub fn nothing_forbidden(&self) -> Result<()> {
+        let log = self.operator.whole_log()?;
+        let lines: Vec<&str> = log.lines().filter(|line| line.to_lowercase().contains("forbidden")).collect();
+        ensure!(lines.is_empty(), "the operator lacks a right: {lines:#?}");
+        let refused = self.operator.metric("weir_api_errors_total", "403")?;
+        ensure!(refused == 0.0, "{refused} requests were answered with 403\n{log}");
+        Ok(())
+    }
+
+    pub fn story(&self) -> String {
+        let look = |args: &[&str]| self.kubectl().run(args.iter().copied()).unwrap_or_else(|error| format!("{error:#}\n"));
+        format!(
+            "{}\n{}\n{}\n--- log of the operator\n{}",
+            look(&["get", "lp,wp,deploy,pods,jobs", "-o", "wide"]),
+            look(&["get", "lp", "-o", "yaml", "--show-managed-fields=false"]),
+            look(&["get", "events", "--sort-by=.lastTimestamp"]),
+            self.operator.log()
+        )
+    }
+}

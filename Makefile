@@ -30,29 +30,26 @@ cluster: build ## Keep a cluster running and print its kubeconfig
 	$(CLUSTER) up --level $${LEVEL:-control-plane}
 
 .PHONY: test
-test: tools ## Run all tests
+test: policies ## Run all tests
+	$(CARGO) build --workspace --all-targets
+	$(CLUSTER) build --all
 	$(CARGO) test --manifest-path policies/Cargo.toml --workspace
-	$(CARGO) test --workspace --no-run
-	$(CLUSTER) run --level control-plane -- $(CARGO) test --workspace --exclude weir-e2e --exclude weir-cluster
-	$(CARGO) test -p weir-cluster -- --test-threads=1 --nocapture
-	$(CARGO) test -p weir-e2e -- --test-threads=1 --nocapture
-
-.PHONY: bench
-bench: policies ## Print measured figures beside the promises
-	$(CARGO) run --quiet --release -p weir-bench
+	$(CLUSTER) run --level control-plane -- $(CARGO) test --workspace -- --test-threads=2
 
 .PHONY: lint
-lint: policies ## Format, lints, licences, generated files, docs
-	$(CARGO) fmt --all --check
-	$(CARGO) fmt --manifest-path policies/Cargo.toml --all --check
+lint: policies check ## Lints, licences, docs
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	hack/core-is-pure.sh
 	hack/cargo-deny.sh
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+
+.PHONY: check
+check: ## Format and the purity of the core
+	$(CARGO) fmt --all --check
+	hack/core-is-pure.sh
 
 .PHONY: generate
 generate: ## Write the generated files (crds/yaml)
 	WEIR_UPDATE=1 $(CARGO) test -p weir-crds --test generated
 
 .PHONY: ci
-ci: lint test ## What every change has to pass
+ci: check test ## What every change has to pass

@@ -132,8 +132,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LIMITS: Limits =
-        Limits { grace: Duration::from_secs(60), patience: Duration::from_secs(30), quiet: Duration::from_secs(2) };
+    const LIMITS: Limits = Limits { grace: Duration::from_secs(60), patience: Duration::from_secs(30), quiet: Duration::from_secs(2) };
 
     fn seen(queue: f64, accepted: f64) -> Reading {
         Reading::Seen { queue, accepted }

@@ -44,8 +44,7 @@ async fn ask(host: &str, port: u16) -> Reading {
 }
 
 async fn get(stream: TcpStream, host: &str) -> Result<String, String> {
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     let request = Request::get("/metrics")
         .header(header::HOST, if host.contains(':') { "localhost" } else { host })
         .header(header::CONNECTION, "close")

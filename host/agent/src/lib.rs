@@ -96,8 +96,6 @@ async fn listen(port: u16) -> Result<TcpListener, Error> {
     let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     match TcpListener::bind(both).await {
         Ok(listener) => Ok(listener),
-        Err(_) => TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
-            .await
-            .map_err(|source| Error::Listen { port, source }),
+        Err(_) => TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await.map_err(|source| Error::Listen { port, source }),
     }
 }

@@ -28,11 +28,7 @@ pub fn read(body: &str) -> Reading {
     }
     // An exporter without a queue has no such metric, and nothing to wait for. A body without any
     // metric of a collector is not one of a collector.
-    if collector {
-        Reading::Seen { queue, accepted }
-    } else {
-        Reading::Unreadable("the metrics are not those of a collector".to_owned())
-    }
+    if collector { Reading::Seen { queue, accepted } } else { Reading::Unreadable("the metrics are not those of a collector".to_owned()) }
 }
 
 /// Some versions add the unit to the name.
@@ -75,24 +71,14 @@ mod tests {
     )]
     #[case::capacity_is_no_queue("otelcol_exporter_queue_capacity{exporter=\"a\"} 1000\n", 0.0, 0.0)]
     #[case::braces_in_a_label("otelcol_exporter_queue_size{exporter=\"a}\\\"{ 9\"} 4 1700000000000\n", 4.0, 0.0)]
-    #[case::times_of_creation(
-        "otelcol_receiver_accepted_log_records_total 5\notelcol_receiver_accepted_log_records_created 1.7e9\n",
-        0.0,
-        5.0
-    )]
+    #[case::times_of_creation("otelcol_receiver_accepted_log_records_total 5\notelcol_receiver_accepted_log_records_created 1.7e9\n", 0.0, 5.0)]
     fn a_body_is_read(#[case] body: &str, #[case] queue: f64, #[case] accepted: f64) {
         assert_eq!(read(body), Reading::Seen { queue, accepted });
     }
 
     #[rstest]
     fn what_is_no_body_of_a_collector_is_unknown_and_not_empty(
-        #[values(
-            "",
-            "<html></html>",
-            "go_goroutines 5\n",
-            "otelcol_exporter_queue_size{exporter=\"a\"}\n",
-            "otelcol_exporter_queue_size{exporter=\"a\"} x\n"
-        )]
+        #[values("", "<html></html>", "go_goroutines 5\n", "otelcol_exporter_queue_size{exporter=\"a\"}\n", "otelcol_exporter_queue_size{exporter=\"a\"} x\n")]
         body: &str,
     ) {
         assert!(matches!(read(body), Reading::Unreadable(_)));

@@ -30,8 +30,7 @@ struct Shared {
 /// When the socket fails.
 pub async fn serve(listener: TcpListener, options: Options) -> std::io::Result<()> {
     let shared = Arc::new(Shared { options, began: OnceLock::new() });
-    let routes =
-        Router::new().route("/drain", get(drain)).route("/healthz", get(|| async { "ok\n" })).with_state(shared);
+    let routes = Router::new().route("/drain", get(drain)).route("/healthz", get(|| async { "ok\n" })).with_state(shared);
     axum::serve(listener, routes).await
 }
 

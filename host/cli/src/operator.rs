@@ -69,7 +69,8 @@ pub struct Args {
 
 /// Runs the operator.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("weir").max_blocking_threads(usize::from(args.decision_threads) + 16).build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("weir").max_blocking_threads(usize::from(args.decision_threads) + 16).build()?;
     runtime.block_on(serve(args))
 }
 

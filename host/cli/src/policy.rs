@@ -142,7 +142,12 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn load(file: &Path, params: Option<&str>, digest: Option<Digest>, probes: &[ScalingInput]) -> anyhow::Result<(std::sync::Arc<Policy>, weir_engine::StageTimes, usize)> {
+fn load(
+    file: &Path,
+    params: Option<&str>,
+    digest: Option<Digest>,
+    probes: &[ScalingInput],
+) -> anyhow::Result<(std::sync::Arc<Policy>, weir_engine::StageTimes, usize)> {
     let bytes = match file.to_str().and_then(|name| name.strip_prefix("builtin:")) {
         Some(name) => weir_engine::source::builtin::builtin(name)?,
         None => Bytes::from(std::fs::read(file).with_context(|| format!("{} can't be read", file.display()))?),
@@ -209,7 +214,12 @@ fn run_once(args: &RunArgs) -> anyhow::Result<ExitCode> {
 fn scaling_input(input: Input, params: &str) -> anyhow::Result<ScalingInput> {
     let length = input.window.times.len();
     for series in &input.window.series {
-        anyhow::ensure!(series.values.len() == length, "series `{}` has {} values and window.times has {length}: give one value, or null, for each time", series.name, series.values.len());
+        anyhow::ensure!(
+            series.values.len() == length,
+            "series `{}` has {} values and window.times has {length}: give one value, or null, for each time",
+            series.name,
+            series.values.len()
+        );
     }
     let series = input
         .window
@@ -221,9 +231,19 @@ fn scaling_input(input: Input, params: &str) -> anyhow::Result<ScalingInput> {
     Ok(ScalingInput {
         now: UnixMs(input.now),
         object: ObjectRef::new(input.namespace, input.name),
-        replicas: Replicas { desired: replicas.desired, ready: replicas.ready.unwrap_or(replicas.desired), starting: replicas.starting, min: replicas.min, max: replicas.max },
+        replicas: Replicas {
+            desired: replicas.desired,
+            ready: replicas.ready.unwrap_or(replicas.desired),
+            starting: replicas.starting,
+            min: replicas.min,
+            max: replicas.max,
+        },
         capacity: Capacity { per_replica: input.capacity.per_replica, learnt: input.capacity.learnt, start_up: input.capacity.start_up },
-        objectives: Objectives { freshness: input.objectives.freshness, refused_share: input.objectives.refused_share, replica_hours: input.objectives.replica_hours },
+        objectives: Objectives {
+            freshness: input.objectives.freshness,
+            refused_share: input.objectives.refused_share,
+            replica_hours: input.objectives.replica_hours,
+        },
         window: Window { times: input.window.times, series },
         params: params.to_owned(),
         state: input.state,

@@ -196,7 +196,14 @@ fn stopped(snapshot: &Snapshot, loaded: bool) -> Option<Draft> {
 
 /// Exactly what is, even outside of the bounds: somebody said not to touch it.
 fn as_is(snapshot: &Snapshot, reason: &str, sentence: &str) -> Draft {
-    Draft { verdict: Verdict::Hold, to: snapshot.input.replicas.desired, proposed: None, reason: reason.to_owned(), sentence: sentence.to_owned(), clamps: Vec::new() }
+    Draft {
+        verdict: Verdict::Hold,
+        to: snapshot.input.replicas.desired,
+        proposed: None,
+        reason: reason.to_owned(),
+        sentence: sentence.to_owned(),
+        clamps: Vec::new(),
+    }
 }
 
 /// What is, within the bounds that the user declared.

@@ -69,8 +69,8 @@ fn nobody_is_deleted_while_another_replica_that_may_hold_records_is_down() {
 }
 
 fn replica() -> impl Strategy<Value = Replica> {
-    (any::<bool>(), prop::bool::weighted(0.1), proptest::option::of(0..100_i64), any::<bool>(), proptest::option::of(0..3_u32), proptest::option::of(0..2_u32)).prop_map(
-        |(running, never_started, cordoned, marked, backlog, intake)| Replica {
+    (any::<bool>(), prop::bool::weighted(0.1), proptest::option::of(0..100_i64), any::<bool>(), proptest::option::of(0..3_u32), proptest::option::of(0..2_u32))
+        .prop_map(|(running, never_started, cordoned, marked, backlog, intake)| Replica {
             name: String::new(),
             running: running && !never_started,
             never_started,
@@ -78,8 +78,7 @@ fn replica() -> impl Strategy<Value = Replica> {
             marked: marked && cordoned.is_some(),
             backlog: backlog.map(f64::from),
             intake: intake.map(f64::from),
-        },
-    )
+        })
 }
 
 proptest! {

@@ -168,14 +168,7 @@ impl GuardMemory {
 
 /// Clamps `wanted` and returns what is left, with each clamp in the order it took effect.
 /// `memory` takes note of the recommendation, not of a change: see [`GuardMemory::changed`].
-pub fn guard(
-    now: UnixMs,
-    current: u32,
-    wanted: u32,
-    (min, max): (u32, u32),
-    guardrails: &Guardrails,
-    memory: &mut GuardMemory,
-) -> (u32, Vec<Clamp>) {
+pub fn guard(now: UnixMs, current: u32, wanted: u32, (min, max): (u32, u32), guardrails: &Guardrails, memory: &mut GuardMemory) -> (u32, Vec<Clamp>) {
     // What is remembered is within the bounds: a wish beyond max must not outlive the load behind
     // it any longer than a wish for max would.
     memory.recommend(now, within(wanted, min, max), guardrails);

@@ -156,9 +156,13 @@ fn container_problem(container: &ContainerFacts, pod_ready: bool) -> Option<(Pro
                 let problem = if ended.is_some_and(|(reason, ..)| reason == "OOMKilled") { Problem::OutOfMemory } else { Problem::CrashLoop };
                 return Some((problem, format!("container {name} was restarted {} times{why}", container.restarts)));
             }
-            "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "RegistryUnavailable" | "ImageInspectError" | "SignatureValidationFailed" => {
-                Problem::ImageError
-            }
+            "ErrImagePull"
+            | "ImagePullBackOff"
+            | "InvalidImageName"
+            | "ErrImageNeverPull"
+            | "RegistryUnavailable"
+            | "ImageInspectError"
+            | "SignatureValidationFailed" => Problem::ImageError,
             "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Problem::ContainerConfig,
             _ => return None,
         };
@@ -234,10 +238,8 @@ mod tests {
     fn pods_with_the_same_problem_make_one_finding_and_deleted_ones_none() {
         let mut gone = pod("c", waiting("CrashLoopBackOff"));
         gone.deleting = true;
-        let workload = WorkloadFacts {
-            stalled: Some("deadline".into()),
-            pods: vec![pod("b", waiting("CrashLoopBackOff")), pod("a", waiting("CrashLoopBackOff")), gone],
-        };
+        let workload =
+            WorkloadFacts { stalled: Some("deadline".into()), pods: vec![pod("b", waiting("CrashLoopBackOff")), pod("a", waiting("CrashLoopBackOff")), gone] };
         let findings = assess(UnixMs(0), &workload, Grace::default());
         assert_eq!(findings[0].pods, ["a", "b"]);
         assert_eq!(findings[1].problem, Problem::RolloutStalled);

@@ -15,7 +15,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use weir_core::ids::UnixMs;
 use weir_core::window::Window;
 use weir_intake::exposition::Format;
-use weir_intake::{HttpClients, Intake, IntakeOptions, Mono, Observation, OtelOptions, PodOutcome, PodReport, Profile, Readings, ScrapeOptions, ScrapeTarget, Scraper};
+use weir_intake::{
+    HttpClients, Intake, IntakeOptions, Mono, Observation, OtelOptions, PodOutcome, PodReport, Profile, Readings, ScrapeOptions, ScrapeTarget, Scraper,
+};
 
 /// Counts live bytes and allocations.
 struct Counting;
@@ -65,7 +67,10 @@ fn collector_body(kilobytes: usize, accepted: u64) -> String {
         }
         body.push_str(&format!("# HELP {name}_{series} Duration of calls.\n# TYPE {name}_{series} histogram\n"));
         for (n, le) in ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"].iter().enumerate() {
-            body.push_str(&format!("{name}_{series}_bucket{{rpc_method=\"Export\",rpc_service=\"opentelemetry.proto.collector.logs.v1.LogsService\",{labels},le=\"{le}\"}} {}\n", n * 1_000 + series));
+            body.push_str(&format!(
+                "{name}_{series}_bucket{{rpc_method=\"Export\",rpc_service=\"opentelemetry.proto.collector.logs.v1.LogsService\",{labels},le=\"{le}\"}} {}\n",
+                n * 1_000 + series
+            ));
         }
         body.push_str(&format!("{name}_{series}_sum{{{labels}}} 12.25\n{name}_{series}_count{{{labels}}} 11000\n"));
     }
@@ -141,7 +146,10 @@ fn ticking(profile: &Arc<Profile>) -> Result<(), Box<dyn std::error::Error>> {
     times.sort_by(f64::total_cmp);
     let tick = times.get(times.len() / 2).copied().unwrap_or(f64::NAN);
     let bytes = (LIVE.load(Ordering::Relaxed) - before) / objects;
-    println!("a tick of an object with one pod, window of 60 slots written: {:.2} µs, {calls} allocations in {objects} ticks, {bytes} bytes an object", tick * 1e6);
+    println!(
+        "a tick of an object with one pod, window of 60 slots written: {:.2} µs, {calls} allocations in {objects} ticks, {bytes} bytes an object",
+        tick * 1e6
+    );
     Ok(())
 }
 
@@ -170,7 +178,8 @@ async fn serve(listener: tokio::net::TcpListener, response: Arc<Vec<u8>>) {
 fn scraping(profile: &Arc<Profile>) -> Result<(), Box<dyn std::error::Error>> {
     for kilobytes in [4, 20, 200] {
         let body = collector_body(kilobytes, 1);
-        let response = Arc::new(format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes());
+        let response =
+            Arc::new(format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes());
         // one port per pod, so that each has its own connection
         let listeners: Vec<std::net::TcpListener> = (0..16).map(|_| std::net::TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
         let ports: Vec<u16> = listeners.iter().map(|listener| listener.local_addr().map(|addr| addr.port())).collect::<Result<_, _>>()?;

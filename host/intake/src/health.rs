@@ -104,7 +104,11 @@ pub(crate) fn judge<'a>(ready: usize, starting: usize, missing: impl Iterator<It
     let gone = missing.clone().count();
     let not_ready = |reason, sentence| MetricsHealth::NotReady { reason, sentence };
     if ready == 0 {
-        let sentence = if starting == 0 { "no pod is ready".to_owned() } else { format!("{starting} of {starting} ready pods have just started or were read once only; a rate needs two reads") };
+        let sentence = if starting == 0 {
+            "no pod is ready".to_owned()
+        } else {
+            format!("{starting} of {starting} ready pods have just started or were read once only; a rate needs two reads")
+        };
         return not_ready(NotReadyReason::MetricsMissing, sentence);
     }
     // the small term: 0.2 × 5 is 1 also in binary

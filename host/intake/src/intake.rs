@@ -242,8 +242,7 @@ impl Intake {
             }
             let problem = self.queries.iter().find(|state| Some(state.column) == column).and_then(|state| state.problem.clone());
             let why = if column.is_some() { "no pod exposes it" } else { "spec.metrics does not define it" };
-            let (reason, sentence) =
-                problem.unwrap_or_else(|| (NotReadyReason::MetricsMissing, format!("the policy requires the series `{name}`, and {why}")));
+            let (reason, sentence) = problem.unwrap_or_else(|| (NotReadyReason::MetricsMissing, format!("the policy requires the series `{name}`, and {why}")));
             return MetricsHealth::NotReady { reason, sentence };
         }
         MetricsHealth::Ready

@@ -339,7 +339,8 @@ fn unusable(profile: &Profile, readings: &Readings, findings: &mut Findings) -> 
 /// The children whose `_created` a body tells, with it, in Unix seconds.
 fn created<'a>(children: &'a mut [Child], readings: &'a Readings) -> impl Iterator<Item = (&'a mut Child, f64)> {
     children.iter_mut().filter_map(|child| {
-        let told = readings.items.iter().find(|reading| reading.created && reading.child == child.key && reading.field == child.field && reading.value.is_finite());
+        let told =
+            readings.items.iter().find(|reading| reading.created && reading.child == child.key && reading.field == child.field && reading.value.is_finite());
         told.map(|reading| (child, reading.value))
     })
 }

@@ -170,7 +170,8 @@ impl PromClient {
         let mut headers = HeaderMap::new();
         for (name, value) in &options.headers {
             let name = HeaderName::try_from(name).map_err(|_| PromError::BadAddress(format!("`{name}` is no name of a header")))?;
-            let mut value = HeaderValue::try_from(value).map_err(|_| PromError::BadAddress(format!("the header `{name}` has characters that it can't have")))?;
+            let mut value =
+                HeaderValue::try_from(value).map_err(|_| PromError::BadAddress(format!("the header `{name}` has characters that it can't have")))?;
             value.set_sensitive(true);
             headers.append(name, value);
         }

@@ -144,7 +144,8 @@ impl ScrapeTarget {
             Err(_) => return Err(ScrapeError::BadAddress(format!("`{}` is no address and no name", host.chars().take(80).collect::<String>()))),
         };
         let slash = if options.path.starts_with('/') { "" } else { "/" };
-        let url = Url::parse(&format!("{scheme}://{host}:{}{slash}{}", options.port, options.path)).map_err(|error| ScrapeError::BadAddress(error.to_string()))?;
+        let url =
+            Url::parse(&format!("{scheme}://{host}:{}{slash}{}", options.port, options.path)).map_err(|error| ScrapeError::BadAddress(error.to_string()))?;
         let client = clients.client(options.scheme, &options.tls).map_err(|error| ScrapeError::Tls(error.to_string()))?;
         let mut headers = HeaderMap::with_capacity(3);
         headers.insert(ACCEPT, HeaderValue::from_static("application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"));

@@ -109,7 +109,18 @@ fn the_first_read_gives_no_rate_and_the_second_does() {
     assert_eq!(bench.latest("accepted"), None);
     assert_eq!(bench.intake.pod("a").unwrap().state, PodState::Starting);
     assert!(bench.tick(&[("a", Body(&body(1_500, 50, 1_400, 0)))]).is_ready());
-    for (series, value) in [("accepted", 500.0), ("refused", 50.0), ("offered", 550.0), ("sent", 500.0), ("backlog", 0.0), ("queue", 0.0), ("queue-capacity", 1_000.0), ("skew", 1.0), ("cpu", 0.0), ("failed", 0.0)] {
+    for (series, value) in [
+        ("accepted", 500.0),
+        ("refused", 50.0),
+        ("offered", 550.0),
+        ("sent", 500.0),
+        ("backlog", 0.0),
+        ("queue", 0.0),
+        ("queue-capacity", 1_000.0),
+        ("skew", 1.0),
+        ("cpu", 0.0),
+        ("failed", 0.0),
+    ] {
         assert_eq!(bench.latest(series), Some(value), "{series}");
     }
     let pod = bench.intake.pod("a").unwrap();
@@ -122,7 +133,11 @@ fn the_first_read_gives_no_rate_and_the_second_does() {
 #[test]
 fn a_counter_that_drops_counts_from_zero_and_never_backwards() {
     let mut bench = Bench::otel();
-    let two = |a: u64, b: u64| format!("otelcol_process_memory_rss 1\notelcol_receiver_accepted_log_records{{receiver=\"a\"}} {a}\notelcol_receiver_accepted_log_records{{receiver=\"b\"}} {b}\n");
+    let two = |a: u64, b: u64| {
+        format!(
+            "otelcol_process_memory_rss 1\notelcol_receiver_accepted_log_records{{receiver=\"a\"}} {a}\notelcol_receiver_accepted_log_records{{receiver=\"b\"}} {b}\n"
+        )
+    };
     bench.tick(&[("p", Body(&two(1_000, 5_000)))]);
     bench.tick(&[("p", Body(&two(1_100, 200)))]);
     assert_eq!(bench.latest("accepted"), Some(300.0), "100 of one child and 200 since the other began anew");
@@ -368,7 +383,12 @@ fn a_real_collectors_body_is_understood_with_and_without_suffixes(#[case] text: 
 #[test]
 fn failed_is_what_was_given_up_and_what_found_the_queue_full() {
     let mut bench = Bench::otel();
-    let text = |n: u64| format!("otelcol_process_uptime 9e9\notelcol_exporter_send_failed_log_records_total{{exporter=\"a\",error_type=\"Unavailable\"}} {n}\notelcol_exporter_enqueue_failed_log_records_total{{exporter=\"a\"}} {}\n", n * 2);
+    let text = |n: u64| {
+        format!(
+            "otelcol_process_uptime 9e9\notelcol_exporter_send_failed_log_records_total{{exporter=\"a\",error_type=\"Unavailable\"}} {n}\notelcol_exporter_enqueue_failed_log_records_total{{exporter=\"a\"}} {}\n",
+            n * 2
+        )
+    };
     bench.tick(&[("p", Body(&text(0)))]);
     bench.tick(&[("p", Body(&text(10)))]);
     assert_eq!(bench.latest("failed"), Some(30.0));

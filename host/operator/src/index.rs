@@ -169,10 +169,8 @@ impl Index {
         let target = hpa.spec.as_ref().map(|spec| &spec.scale_target_ref);
         let Some(key) = target.and_then(|target| WorkloadKey::parse(&target.kind, namespace, &target.name)) else { return concerned };
         let owner = hpa.metadata.owner_references.iter().flatten().find(|owner| owner.kind == "ScaledObject");
-        let title = owner.map_or_else(
-            || format!("HorizontalPodAutoscaler {name}"),
-            |owner| format!("ScaledObject {} (through HorizontalPodAutoscaler {name})", owner.name),
-        );
+        let title = owner
+            .map_or_else(|| format!("HorizontalPodAutoscaler {name}"), |owner| format!("ScaledObject {} (through HorizontalPodAutoscaler {name})", owner.name));
         self.autoscaler_targets.insert(object, key.clone());
         self.autoscalers.entry(key.clone()).or_default().insert(name.clone(), Autoscaler { title });
         concerned.extend(self.renew_autoscalers(&key));

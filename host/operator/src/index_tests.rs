@@ -25,7 +25,7 @@ fn own(name: &str, version: u64) -> PodView {
 }
 
 fn deployment(name: &str, version: u64, replicas: i32) -> WorkloadView {
-    let object = serde_json::from_value(json!({
+    let object: k8s_openapi::api::apps::v1::Deployment = serde_json::from_value(json!({
         "metadata": { "name": name, "namespace": "logs", "uid": name, "resourceVersion": version.to_string() },
         "spec": { "replicas": replicas, "selector": { "matchLabels": { "app": name } }, "template": {} },
     }))
@@ -34,7 +34,8 @@ fn deployment(name: &str, version: u64, replicas: i32) -> WorkloadView {
 }
 
 fn hpa(name: &str, kind: &str, target: &str, scaled_object: Option<&str>) -> HorizontalPodAutoscaler {
-    let owners: Vec<Value> = scaled_object.iter().map(|name| json!({ "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": name, "uid": "1" })).collect();
+    let owners: Vec<Value> =
+        scaled_object.iter().map(|name| json!({ "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": name, "uid": "1" })).collect();
     serde_json::from_value(json!({
         "metadata": { "name": name, "namespace": "logs", "ownerReferences": owners },
         "spec": { "maxReplicas": 3, "scaleTargetRef": { "kind": kind, "name": target } },

@@ -66,10 +66,8 @@ pub enum Error {
 /// Only at the start: what happens later is retried.
 pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken) -> Result<(), Error> {
     let client = client::connect(&config.client, &metrics).await?;
-    let engine = Engine::new(EngineConfig {
-        cache: config.cache_dir.clone().map(|folder| CacheConfig { folder, max_bytes: CACHE_BYTES }),
-        ..EngineConfig::default()
-    })?;
+    let engine =
+        Engine::new(EngineConfig { cache: config.cache_dir.clone().map(|folder| CacheConfig { folder, max_bytes: CACHE_BYTES }), ..EngineConfig::default() })?;
     let probes = Probes::new();
     let listener = TcpListener::bind(config.listen).await.map_err(|source| Error::Listen { address: config.listen, source })?;
     tracing::info!(address = %config.listen, "serving metrics and probes");
@@ -115,7 +113,11 @@ pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken)
     }
     while !stop.is_cancelled() {
         let is_leader = *leading.borrow_and_update();
-        if is_leader { manager.lead() } else { manager.resign().await }
+        if is_leader {
+            manager.lead()
+        } else {
+            manager.resign().await
+        }
         let alive = async {
             loop {
                 beat.beat();

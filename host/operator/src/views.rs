@@ -186,7 +186,9 @@ impl From<&Deployment> for WorkloadView {
         view.available = count(status.available_replicas);
         view.config_hash = config_hash(spec.template.metadata.as_ref());
         view.selector = spec.selector.into();
-        let stalled = |kind: &str, reason: Option<&str>, status: &str| (kind == "Progressing" && status == "False") || (kind == "ReplicaFailure" && status == "True" && reason.is_some());
+        let stalled = |kind: &str, reason: Option<&str>, status: &str| {
+            (kind == "Progressing" && status == "False") || (kind == "ReplicaFailure" && status == "True" && reason.is_some())
+        };
         view.stalled = status
             .conditions
             .iter()
@@ -333,7 +335,9 @@ impl From<&Pod> for PodView {
             processor: meta.labels.as_ref().and_then(|labels| labels.get(names::LABEL_PROCESSOR)).map(|name| name.as_str().into()),
             ip: status.pod_ip.clone().filter(|ip| !ip.is_empty()),
             finished: phase == "Succeeded" || phase == "Failed",
-            started: statuses().any(|container| container.started == Some(true) || container.restart_count > 0 || container.state.as_ref().is_some_and(|state| state.terminated.is_some())),
+            started: statuses().any(|container| {
+                container.started == Some(true) || container.restart_count > 0 || container.state.as_ref().is_some_and(|state| state.terminated.is_some())
+            }),
             restarts: statuses().map(|container| count(Some(container.restart_count))).fold(0, u32::saturating_add),
             cordoned: (meta.labels.as_ref().and_then(|labels| labels.get(names::LABEL_DRAINING)).map(String::as_str) == Some("true"))
                 .then(|| UnixMs(annotation(ANNOTATION_CORDONED_AT).and_then(|at| at.parse().ok()).unwrap_or(0))),

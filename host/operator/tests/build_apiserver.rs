@@ -9,9 +9,7 @@ use std::io::Write as _;
 use std::process::Stdio;
 use weir_cluster::{Level, TestNamespace, shared};
 use weir_crds::LogProcessor;
-use weir_operator::build::{
-    ConfigHash, Deploy, Inputs, Object, Valid, adoption_patch, covers, objects, validate, validation_job,
-};
+use weir_operator::build::{ConfigHash, Deploy, Inputs, Object, Valid, adoption_patch, covers, objects, validate, validation_job};
 
 fn valid(namespace: &str, engine: Value) -> Valid {
     let processor: LogProcessor = serde_json::from_value(json!({
@@ -112,22 +110,12 @@ fn template() -> Value {
 #[case::collectors_with_every_option(everything())]
 #[case::collectors_with_disks_of_their_own(own_disk())]
 #[case::a_template(template())]
-fn the_api_server_takes_every_object_and_keeps_what_was_asked_for(
-    #[case] engine: Value,
-    #[values(None, Some("example/weir:1"))] agent_image: Option<&str>,
-) {
+fn the_api_server_takes_every_object_and_keeps_what_was_asked_for(#[case] engine: Value, #[values(None, Some("example/weir:1"))] agent_image: Option<&str>) {
     let cluster = shared(Level::ControlPlane).unwrap();
     let namespace = TestNamespace::create(cluster, "build").unwrap();
     let valid = valid(namespace.name(), engine);
     let good: ConfigHash = "0123456789ab".parse().unwrap();
-    let inputs = Inputs {
-        replicas: 3,
-        deploy: Deploy::Desired,
-        last_good: Some(&good),
-        rolled_back: None,
-        agent_image,
-        operator_version: "1.2.3",
-    };
+    let inputs = Inputs { replicas: 3, deploy: Deploy::Desired, last_good: Some(&good), rolled_back: None, agent_image, operator_version: "1.2.3" };
     let desired = objects(&valid, &inputs);
     let job = validation_job(&valid, "1.2.3");
     let all: Vec<&Object> = desired.in_order().chain(&job).collect();

@@ -144,13 +144,9 @@ async fn metrics(port: u16) -> Option<String> {
 }
 
 async fn send_a_record(port: u16) -> Option<String> {
-    let body =
-        json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [{ "body": { "stringValue": "hello" } }] }] }] })
-            .to_string();
-    let request = format!(
-        "POST /v1/logs HTTP/1.1\r\nHost: pod\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    );
+    let body = json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [{ "body": { "stringValue": "hello" } }] }] }] }).to_string();
+    let request =
+        format!("POST /v1/logs HTTP/1.1\r\nHost: pod\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
     exchange(port, &request).await
 }
 
@@ -179,15 +175,9 @@ async fn a_collector_is_held_by_its_agent_until_its_queue_is_empty_and_says_what
     let revision = valid.revision().unwrap();
     let _collector = Running::start(&mount(folder.path(), revision), &folder.path().join("log"));
 
-    eventually("a record is taken", DEADLINE, async || {
-        Ok(send_a_record(receiver).await.filter(|answer| answer.starts_with("HTTP/1.1 200")))
-    })
-    .await
-    .unwrap();
+    eventually("a record is taken", DEADLINE, async || Ok(send_a_record(receiver).await.filter(|answer| answer.starts_with("HTTP/1.1 200")))).await.unwrap();
     let seen = eventually("the record waits in the queue", DEADLINE, async || {
-        Ok(metrics(own).await.filter(|body| {
-            body.lines().any(|line| line.starts_with("otelcol_exporter_queue_size{") && line.ends_with(" 1"))
-        }))
+        Ok(metrics(own).await.filter(|body| body.lines().any(|line| line.starts_with("otelcol_exporter_queue_size{") && line.ends_with(" 1"))))
     })
     .await
     .unwrap();
@@ -210,16 +200,9 @@ async fn a_collector_is_held_by_its_agent_until_its_queue_is_empty_and_says_what
         },
     ));
     let began = std::time::Instant::now();
-    let drain =
-        tokio::spawn(
-            async move { exchange(agent, "GET /drain HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n").await },
-        );
+    let drain = tokio::spawn(async move { exchange(agent, "GET /drain HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n").await });
     // Longer than an empty collector would be held.
-    eventually("the drain has had time to end", DEADLINE, async || {
-        Ok((began.elapsed() > Duration::from_secs(4)).then_some(()))
-    })
-    .await
-    .unwrap();
+    eventually("the drain has had time to end", DEADLINE, async || Ok((began.elapsed() > Duration::from_secs(4)).then_some(()))).await.unwrap();
     assert!(!drain.is_finished());
 
     let store = TcpListener::bind((Ipv4Addr::LOCALHOST, store)).await.unwrap();

@@ -28,11 +28,7 @@ const GO_VERSION: &str = "1.26";
 /// # Errors
 /// When neither `WEIR_CACHE`, `XDG_CACHE_HOME` nor `HOME` is set.
 pub fn dir() -> Result<PathBuf> {
-    let set = |name: &str| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("WEIR_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("weir")))
         .or_else(|| set("HOME").map(|dir| dir.join(".cache/weir")))
@@ -62,10 +58,7 @@ pub fn ensure(parts: &[Part]) -> Result<()> {
     fs::create_dir_all(&cache).with_context(|| format!("creating {}", cache.display()))?;
     let lock = File::create(cache.join("build.lock")).context("creating the build lock")?;
     if lock.try_lock().is_err() {
-        eprintln!(
-            "weir-cluster: another process is compiling into {}; waiting",
-            cache.display()
-        );
+        eprintln!("weir-cluster: another process is compiling into {}; waiting", cache.display());
         lock.lock().context("waiting for the build lock")?;
     }
     // Another process may have compiled them while this one waited.
@@ -121,13 +114,7 @@ fn check_toolchain() -> Result<()> {
 
 /// 26 of `go1.26.8`.
 fn minor_of(version: &str) -> u32 {
-    version
-        .trim_start_matches("go1.")
-        .trim_start_matches("1.")
-        .split(|c: char| !c.is_ascii_digit())
-        .next()
-        .and_then(|minor| minor.parse().ok())
-        .unwrap_or(0)
+    version.trim_start_matches("go1.").trim_start_matches("1.").split(|c: char| !c.is_ascii_digit()).next().and_then(|minor| minor.parse().ok()).unwrap_or(0)
 }
 
 fn compile(part: Part, index: usize, count: usize, cache: &Path) -> Result<()> {
@@ -143,20 +130,12 @@ fn compile(part: Part, index: usize, count: usize, cache: &Path) -> Result<()> {
     let temporary = folder.join(format!(".{part}.{}", std::process::id()));
     let log_path = cache.join("log").join(format!("build-{part}.log"));
     fs::create_dir_all(cache.join("log")).context("creating the folder of logs")?;
-    let log =
-        File::create(&log_path).with_context(|| format!("creating {}", log_path.display()))?;
+    let log = File::create(&log_path).with_context(|| format!("creating {}", log_path.display()))?;
 
     let title = format!("weir-cluster: compiling {part} ({index} of {count})");
     let mut progress = Progress::start(title, &log_path);
     let mut go = Command::new("go")
-        .args([
-            "build",
-            "-mod=readonly",
-            "-trimpath",
-            "-ldflags",
-            recipe.ldflags,
-            "-o",
-        ])
+        .args(["build", "-mod=readonly", "-trimpath", "-ldflags", recipe.ldflags, "-o"])
         .arg(&temporary)
         .arg(recipe.package)
         .current_dir(&source)
@@ -205,12 +184,7 @@ impl Progress {
         let terminal = stderr().is_terminal();
         let end = if terminal { "" } else { "\n" };
         eprint!("{title}, output in {}{end}", log.display());
-        Self {
-            title,
-            started: Instant::now(),
-            shown: 0,
-            terminal,
-        }
+        Self { title, started: Instant::now(), shown: 0, terminal }
     }
 
     fn tick(&mut self) {
@@ -232,11 +206,7 @@ impl Progress {
     fn finish(&self, well: bool) {
         let start = if self.terminal { "\r\x1b[K" } else { "" };
         let word = if well { "done" } else { "failed" };
-        eprintln!(
-            "{start}{} {word} in {:.0} s",
-            self.title,
-            self.started.elapsed().as_secs_f64()
-        );
+        eprintln!("{start}{} {word} in {:.0} s", self.title, self.started.elapsed().as_secs_f64());
     }
 }
 

@@ -45,21 +45,12 @@ pub struct Options {
 impl Options {
     /// A control plane and one fake node.
     pub fn control_plane() -> Self {
-        Self {
-            level: Level::ControlPlane,
-            fake_nodes: 1,
-            api_server_args: Vec::new(),
-            images: Vec::new(),
-        }
+        Self { level: Level::ControlPlane, fake_nodes: 1, api_server_args: Vec::new(), images: Vec::new() }
     }
 
     /// A control plane and `count` real nodes (1 to 9).
     pub fn nodes(count: u8) -> Self {
-        Self {
-            level: Level::Nodes(count),
-            fake_nodes: 0,
-            ..Self::control_plane()
-        }
+        Self { level: Level::Nodes(count), fake_nodes: 0, ..Self::control_plane() }
     }
 
     /// The same with these images in every node.
@@ -114,26 +105,17 @@ impl Cluster {
             Level::ControlPlane => None,
             Level::Nodes(count) => Some(crate::node::Network::create(count, &reaper)?),
         };
-        let addresses = network
-            .as_ref()
-            .map_or_else(loopback, crate::node::Network::addresses);
+        let addresses = network.as_ref().map_or_else(loopback, crate::node::Network::addresses);
         let plan = Plan {
             dir: &dir,
             pki: &pki,
             addresses: &addresses,
-            fake_nodes: if network.is_none() {
-                options.fake_nodes
-            } else {
-                0
-            },
+            fake_nodes: if network.is_none() { options.fake_nodes } else { 0 },
             api_server_args: &options.api_server_args,
             kubectl: &kubectl,
         };
         let control_plane = plan.start()?;
-        tracing::info!(
-            seconds = begun.elapsed().as_secs_f64(),
-            "control plane is up"
-        );
+        tracing::info!(seconds = begun.elapsed().as_secs_f64(), "control plane is up");
         let mut cluster = Self {
             level: options.level,
             kubeconfig,
@@ -170,12 +152,9 @@ impl Cluster {
             let cluster = Self::attach(Path::new(&dir))?;
             return Ok((cluster.level >= level).then_some(cluster));
         }
-        let on_purpose = set("WEIR_KUBECONFIG")
-            .or_else(|| set("WEIR_USE_KUBECONFIG").and_then(|_| set("KUBECONFIG")));
+        let on_purpose = set("WEIR_KUBECONFIG").or_else(|| set("WEIR_USE_KUBECONFIG").and_then(|_| set("KUBECONFIG")));
         match on_purpose {
-            Some(path) if level == Level::ControlPlane => {
-                Ok(Some(Self::from_kubeconfig(Path::new(&path))?))
-            }
+            Some(path) if level == Level::ControlPlane => Ok(Some(Self::from_kubeconfig(Path::new(&path))?)),
             _ => Ok(None),
         }
     }
@@ -185,9 +164,7 @@ impl Cluster {
     /// # Errors
     /// When there is no such file or no kubectl.
     pub fn from_kubeconfig(path: &Path) -> Result<Self> {
-        let kubeconfig = path
-            .canonicalize()
-            .with_context(|| format!("there is no kubeconfig {}", path.display()))?;
+        let kubeconfig = path.canonicalize().with_context(|| format!("there is no kubeconfig {}", path.display()))?;
         let kubectl = match find_on_path("kubectl") {
             Some(found) => found,
             None => cache::program(Part::Kubectl)?,
@@ -331,10 +308,7 @@ impl Cluster {
     /// # Errors
     /// When its program cannot be compiled or a node refuses it.
     pub fn load(&self, image: Image) -> Result<()> {
-        let dir = self
-            .dir
-            .as_deref()
-            .context("a cluster that was given has its own images")?;
+        let dir = self.dir.as_deref().context("a cluster that was given has its own images")?;
         let tar = image.build_in(&dir.join("images"))?;
         self.load_image(&tar)
     }
@@ -345,10 +319,7 @@ impl Cluster {
     /// # Errors
     /// When the program cannot be read or a node refuses the image.
     pub fn load_program(&self, name: &str, program: &Path) -> Result<()> {
-        let dir = self
-            .dir
-            .as_deref()
-            .context("a cluster that was given has its own images")?;
+        let dir = self.dir.as_deref().context("a cluster that was given has its own images")?;
         let tar = crate::images::from_program(name, program, &dir.join("images"))?;
         self.load_image(&tar)
     }
@@ -358,10 +329,7 @@ impl Cluster {
     /// # Errors
     /// When there are no real nodes or one refuses it.
     pub fn load_image(&self, tar: &Path) -> Result<()> {
-        let dir = self
-            .dir
-            .as_deref()
-            .context("a cluster that was given has its own images")?;
+        let dir = self.dir.as_deref().context("a cluster that was given has its own images")?;
         let state = State::read(dir)?;
         if state.nodes.is_empty() {
             bail!("images can be loaded into real nodes only (Level::Nodes)");
@@ -382,8 +350,7 @@ impl Cluster {
 
     fn nodes(&self) -> Result<MutexGuard<'_, Nodes>> {
         let lock = self.nodes.as_ref();
-        let lock =
-            lock.context("this cluster has no real nodes that were started by this process")?;
+        let lock = lock.context("this cluster has no real nodes that were started by this process")?;
         Ok(lock.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -392,36 +359,22 @@ impl Cluster {
             Some(nodes) => nodes.lock().unwrap_or_else(PoisonError::into_inner).state(),
             None => Vec::new(),
         };
-        let dir = self
-            .dir
-            .as_deref()
-            .context("a cluster that was started has a folder")?;
-        State {
-            level: self.level,
-            nodes,
-        }
-        .write(dir)
+        let dir = self.dir.as_deref().context("a cluster that was started has a folder")?;
+        State { level: self.level, nodes }.write(dir)
     }
 }
 
 /// `WEIR_CLUSTER_DIR` or the folder for temporary files.
 pub(crate) fn parent_dir() -> PathBuf {
-    env::var_os("WEIR_CLUSTER_DIR")
-        .filter(|value| !value.is_empty())
-        .map_or_else(env::temp_dir, PathBuf::from)
+    env::var_os("WEIR_CLUSTER_DIR").filter(|value| !value.is_empty()).map_or_else(env::temp_dir, PathBuf::from)
 }
 
 /// A folder of its own below [`parent_dir`].
 fn create_dir() -> Result<PathBuf> {
     let parent = parent_dir();
     fs::create_dir_all(&parent).with_context(|| format!("creating {}", parent.display()))?;
-    let parent = parent
-        .canonicalize()
-        .context("resolving the parent of the cluster's folder")?;
-    let dir = tempfile::Builder::new()
-        .prefix("weir-cluster-")
-        .tempdir_in(&parent)
-        .with_context(|| format!("creating a folder in {}", parent.display()))?;
+    let parent = parent.canonicalize().context("resolving the parent of the cluster's folder")?;
+    let dir = tempfile::Builder::new().prefix("weir-cluster-").tempdir_in(&parent).with_context(|| format!("creating a folder in {}", parent.display()))?;
     // From here on the supervisor deletes it.
     Ok(dir.keep())
 }
@@ -437,7 +390,5 @@ fn loopback() -> Addresses {
 }
 
 pub(crate) fn find_on_path(program: &str) -> Option<PathBuf> {
-    env::split_paths(&env::var_os("PATH")?)
-        .map(|folder| folder.join(program))
-        .find(|path| path.is_file())
+    env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
 }

@@ -67,9 +67,7 @@ impl Plan<'_> {
                 Err(error) => error,
             };
             let logs = ["etcd", "kube-apiserver", "kwok"].map(|name| tail(&self.log(name), 30));
-            let conflict = logs
-                .iter()
-                .any(|log| log.contains("address already in use"));
+            let conflict = logs.iter().any(|log| log.contains("address already in use"));
             if !conflict || tries_left == 0 {
                 return Err(error);
             }
@@ -92,13 +90,8 @@ impl Plan<'_> {
         let mut etcd = self.start_etcd(etcd_port, peer_port)?;
         let mut api_server = self.start_api_server(api_port, etcd_port)?;
         let children = &mut [&mut etcd, &mut api_server];
-        wait_while_running(
-            "the API server to be ready",
-            START_DEADLINE,
-            children,
-            || self.kubectl.run(["get", "--raw", "/readyz"]).map(Some),
-        )
-        .with_context(|| format!("logs are in {}", self.dir.join("logs").display()))?;
+        wait_while_running("the API server to be ready", START_DEADLINE, children, || self.kubectl.run(["get", "--raw", "/readyz"]).map(Some))
+            .with_context(|| format!("logs are in {}", self.dir.join("logs").display()))?;
 
         let mut controllers = self.start_controllers()?;
         let mut scheduler = self.start_scheduler()?;
@@ -109,19 +102,8 @@ impl Plan<'_> {
         }
         let mut children = vec![&mut controllers, &mut scheduler];
         children.extend(kwok.as_mut());
-        wait_while_running(
-            "the controllers to work",
-            START_DEADLINE,
-            &mut children,
-            || Ok(self.works()?.then_some(())),
-        )?;
-        Ok(ControlPlane {
-            api_server,
-            controllers,
-            scheduler,
-            kwok,
-            etcd,
-        })
+        wait_while_running("the controllers to work", START_DEADLINE, &mut children, || Ok(self.works()?.then_some(())))?;
+        Ok(ControlPlane { api_server, controllers, scheduler, kwok, etcd })
     }
 
     fn write_kubeconfigs(&self, server: &str) -> Result<()> {
@@ -160,20 +142,10 @@ impl Plan<'_> {
         let pki = self.dir.join("pki");
         let file = |name: &str| pki.join(name).display().to_string();
         let names = api_server_names(self.addresses.api_server, self.addresses.first_service);
-        self.pki
-            .issue("apiserver", "kube-apiserver", None, &names)?;
-        self.pki.issue(
-            "kubelet-client",
-            "kube-apiserver-kubelet-client",
-            Some(MASTERS),
-            &[],
-        )?;
+        self.pki.issue("apiserver", "kube-apiserver", None, &names)?;
+        self.pki.issue("kubelet-client", "kube-apiserver-kubelet-client", Some(MASTERS), &[])?;
         let address = self.addresses.api_server;
-        let reconciler = if self.addresses.reached_by_pods {
-            "lease"
-        } else {
-            "none"
-        };
+        let reconciler = if self.addresses.reached_by_pods { "lease" } else { "none" };
         let program = self
             .program(Part::KubeApiserver)?
             .args([
@@ -185,10 +157,7 @@ impl Plan<'_> {
                 format!("--tls-cert-file={}", file("apiserver.crt")),
                 format!("--tls-private-key-file={}", file("apiserver.key")),
                 format!("--client-ca-file={}", file("ca.crt")),
-                format!(
-                    "--kubelet-client-certificate={}",
-                    file("kubelet-client.crt")
-                ),
+                format!("--kubelet-client-certificate={}", file("kubelet-client.crt")),
                 format!("--kubelet-client-key={}", file("kubelet-client.key")),
                 "--kubelet-preferred-address-types=InternalIP".to_owned(),
                 "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
@@ -206,19 +175,12 @@ impl Plan<'_> {
 
     fn start_controllers(&self) -> Result<Daemon> {
         let pki = self.dir.join("pki");
-        let kubeconfig = self
-            .dir
-            .join("controllers.kubeconfig")
-            .display()
-            .to_string();
+        let kubeconfig = self.dir.join("controllers.kubeconfig").display().to_string();
         let program = self.program(Part::KubeControllerManager)?.args([
             format!("--kubeconfig={kubeconfig}"),
             format!("--authentication-kubeconfig={kubeconfig}"),
             format!("--authorization-kubeconfig={kubeconfig}"),
-            format!(
-                "--service-account-private-key-file={}",
-                pki.join("sa.key").display()
-            ),
+            format!("--service-account-private-key-file={}", pki.join("sa.key").display()),
             format!("--root-ca-file={}", pki.join("ca.crt").display()),
             "--use-service-account-credentials=true".to_owned(),
             "--leader-elect=false".to_owned(),
@@ -247,10 +209,7 @@ impl Plan<'_> {
         fs::write(&config, KWOK_CONFIG).context("writing kwok's configuration")?;
         let program = self.program(Part::Kwok)?.args([
             format!("--config={}", config.display()),
-            format!(
-                "--kubeconfig={}",
-                self.dir.join("kwok.kubeconfig").display()
-            ),
+            format!("--kubeconfig={}", self.dir.join("kwok.kubeconfig").display()),
             "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake".to_owned(),
             "--node-lease-duration-seconds=40".to_owned(),
             "--cidr=10.0.0.1/16".to_owned(),
@@ -264,16 +223,13 @@ impl Plan<'_> {
     fn create_fake_nodes(&self) -> Result<()> {
         let nodes: Vec<_> = (1..=self.fake_nodes).map(fake_node).collect();
         let list = json!({"apiVersion": "v1", "kind": "List", "items": nodes});
-        self.kubectl
-            .apply(&list.to_string())
-            .context("creating the fake nodes")?;
+        self.kubectl.apply(&list.to_string()).context("creating the fake nodes")?;
         Ok(())
     }
 
     /// Whether pods can be made, and run on the fake nodes if there are any.
     fn works(&self) -> Result<bool> {
-        self.kubectl
-            .run(["get", "serviceaccount", "default", "--namespace", "default"])?;
+        self.kubectl.run(["get", "serviceaccount", "default", "--namespace", "default"])?;
         let nodes = self.kubectl.json(["get", "nodes"])?;
         Ok(ready_nodes(&nodes) >= self.fake_nodes)
     }
@@ -284,12 +240,7 @@ impl ControlPlane {
     pub(crate) fn restart_api_server(&mut self, kubectl: &Kubectl) -> Result<()> {
         self.api_server.restart()?;
         let children = &mut [&mut self.api_server];
-        wait_while_running(
-            "the API server to be ready again",
-            START_DEADLINE,
-            children,
-            || kubectl.run(["get", "--raw", "/readyz"]).map(|_| Some(())),
-        )
+        wait_while_running("the API server to be ready again", START_DEADLINE, children, || kubectl.run(["get", "--raw", "/readyz"]).map(|_| Some(())))
     }
 
     /// The name and process id of each program.
@@ -297,17 +248,10 @@ impl ControlPlane {
         let mut pids = vec![
             (Part::Etcd.to_string(), self.etcd.pid()),
             (Part::KubeApiserver.to_string(), self.api_server.pid()),
-            (
-                Part::KubeControllerManager.to_string(),
-                self.controllers.pid(),
-            ),
+            (Part::KubeControllerManager.to_string(), self.controllers.pid()),
             (Part::KubeScheduler.to_string(), self.scheduler.pid()),
         ];
-        pids.extend(
-            self.kwok
-                .as_ref()
-                .map(|kwok| (Part::Kwok.to_string(), kwok.pid())),
-        );
+        pids.extend(self.kwok.as_ref().map(|kwok| (Part::Kwok.to_string(), kwok.pid())));
         pids
     }
 }
@@ -342,18 +286,12 @@ pub(crate) fn zone(index: usize) -> &'static str {
 /// How many nodes of a list have the condition Ready.
 pub(crate) fn ready_nodes(nodes: &serde_json::Value) -> usize {
     let is_ready = |node: &serde_json::Value| {
-        let conditions = node
-            .pointer("/status/conditions")
-            .and_then(|list| list.as_array());
+        let conditions = node.pointer("/status/conditions").and_then(|list| list.as_array());
         conditions.into_iter().flatten().any(|condition| {
             let field = |name: &str| condition.get(name).and_then(|value| value.as_str());
             field("type") == Some("Ready") && field("status") == Some("True")
         })
     };
     let items = nodes.get("items").and_then(|items| items.as_array());
-    items
-        .into_iter()
-        .flatten()
-        .filter(|node| is_ready(node))
-        .count()
+    items.into_iter().flatten().filter(|node| is_ready(node)).count()
 }

@@ -68,33 +68,19 @@ pub fn build(name: &str, entries: &[Entry], entrypoint: &[&str], tar: &Path) -> 
     }
     let file = File::create(tar).with_context(|| format!("creating {}", tar.display()))?;
     let mut archive = Builder::new(BufWriter::new(file));
-    for (file, contents) in [
-        (config_file.as_str(), config.as_bytes()),
-        (layer_file.as_str(), &layer),
-        ("manifest.json", manifest.to_string().as_bytes()),
-    ] {
+    for (file, contents) in [(config_file.as_str(), config.as_bytes()), (layer_file.as_str(), &layer), ("manifest.json", manifest.to_string().as_bytes())] {
         append(&mut archive, Path::new(file), contents, 0o644)?;
     }
-    archive
-        .into_inner()
-        .and_then(|buffer| Ok(buffer.into_inner()?))
-        .context("writing an image")?;
+    archive.into_inner().and_then(|buffer| Ok(buffer.into_inner()?)).context("writing an image")?;
     Ok(())
 }
 
 fn layer(entries: &[Entry]) -> Result<Vec<u8>> {
     let mut archive = Builder::new(Vec::new());
     let mut folder = header(EntryType::Directory, 0, 0o1777);
-    archive
-        .append_data(&mut folder, "tmp/", io::empty())
-        .context("adding /tmp")?;
+    archive.append_data(&mut folder, "tmp/", io::empty()).context("adding /tmp")?;
     let users = "root:x:0:0:root:/:/bin/sh\nnonroot:x:65532:65532:nonroot:/tmp:/bin/sh\n";
-    append(
-        &mut archive,
-        Path::new("etc/passwd"),
-        users.as_bytes(),
-        0o644,
-    )?;
+    append(&mut archive, Path::new("etc/passwd"), users.as_bytes(), 0o644)?;
 
     let mut libraries = Vec::new();
     for entry in entries {
@@ -108,9 +94,7 @@ fn layer(entries: &[Entry]) -> Result<Vec<u8>> {
             }
             Entry::Link { at, to } => {
                 let mut link = header(EntryType::Symlink, 0, 0o777);
-                archive
-                    .append_link(&mut link, inside(at), to)
-                    .context("adding a link")?;
+                archive.append_link(&mut link, inside(at), to).context("adding a link")?;
             }
         }
     }
@@ -128,16 +112,9 @@ fn add_file(archive: &mut Builder<Vec<u8>>, from: &Path, to: &Path) -> Result<()
     append(archive, inside(to), &contents, 0o755)
 }
 
-fn append<W: io::Write>(
-    archive: &mut Builder<W>,
-    path: &Path,
-    contents: &[u8],
-    mode: u32,
-) -> Result<()> {
+fn append<W: io::Write>(archive: &mut Builder<W>, path: &Path, contents: &[u8], mode: u32) -> Result<()> {
     let mut header = header(EntryType::Regular, contents.len() as u64, mode);
-    archive
-        .append_data(&mut header, path, Cursor::new(contents))
-        .with_context(|| format!("adding {}", path.display()))
+    archive.append_data(&mut header, path, Cursor::new(contents)).with_context(|| format!("adding {}", path.display()))
 }
 
 /// Owned by root and without a time, so that equal files make an equal image.
@@ -158,16 +135,10 @@ fn inside(path: &Path) -> &Path {
 
 /// What `ldd` lists for a program; nothing for a static one.
 fn shared_libraries(program: &Path) -> Result<Vec<PathBuf>> {
-    let output = Command::new("ldd")
-        .arg(program)
-        .env("LC_ALL", "C")
-        .output()
-        .context("running ldd")?;
+    let output = Command::new("ldd").arg(program).env("LC_ALL", "C").output().context("running ldd")?;
     let stdout = String::from_utf8_lossy(&output.stdout);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    let is_static = |text: &str| {
-        text.contains("not a dynamic executable") || text.contains("statically linked")
-    };
+    let is_static = |text: &str| text.contains("not a dynamic executable") || text.contains("statically linked");
     if is_static(&stdout) || is_static(&stderr) {
         return Ok(Vec::new());
     }
@@ -185,11 +156,7 @@ fn libraries_of(listing: &str) -> Result<Vec<PathBuf>> {
             bail!("a library is missing on this machine: {line}");
         }
         let path = line.split_once("=> ").map_or(line, |(_, path)| path);
-        if let Some(path) = path
-            .split_whitespace()
-            .next()
-            .filter(|path| path.starts_with('/'))
-        {
+        if let Some(path) = path.split_whitespace().next().filter(|path| path.starts_with('/')) {
             paths.push(PathBuf::from(path));
         }
     }
@@ -218,10 +185,7 @@ mod tests {
             \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)\n\
             \t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n";
         let paths = libraries_of(listing).unwrap();
-        let expected = [
-            "/lib/x86_64-linux-gnu/libc.so.6",
-            "/lib64/ld-linux-x86-64.so.2",
-        ];
+        let expected = ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"];
         assert_eq!(paths, expected.map(PathBuf::from));
         assert!(libraries_of("\tlibz.so.1 => not found\n").is_err());
     }
@@ -230,18 +194,9 @@ mod tests {
     fn equal_input_makes_an_equal_image_with_everything_in_it() {
         let dir = tempfile::tempdir().unwrap();
         let entries = [
-            Entry::Text {
-                to: "/etc/motd".into(),
-                contents: "hello".into(),
-            },
-            Entry::Link {
-                at: "/bin/sh".into(),
-                to: "/bin/busybox".into(),
-            },
-            Entry::Program {
-                from: std::env::current_exe().unwrap(),
-                to: "/test".into(),
-            },
+            Entry::Text { to: "/etc/motd".into(), contents: "hello".into() },
+            Entry::Link { at: "/bin/sh".into(), to: "/bin/busybox".into() },
+            Entry::Program { from: std::env::current_exe().unwrap(), to: "/test".into() },
         ];
         let tars = ["a.tar", "b.tar"].map(|name| {
             let path = dir.path().join(name);
@@ -262,21 +217,11 @@ mod tests {
             }
         }
         assert!(manifest.contains("example/image:1"));
-        let files: Vec<_> = tar::Archive::new(layer.as_slice())
-            .entries()
-            .unwrap()
-            .map(|entry| entry.unwrap().path().unwrap().display().to_string())
-            .collect();
+        let files: Vec<_> = tar::Archive::new(layer.as_slice()).entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string()).collect();
         for expected in ["tmp/", "etc/passwd", "etc/motd", "bin/sh", "test"] {
-            assert!(
-                files.iter().any(|file| file == expected),
-                "{expected} is not in {files:?}"
-            );
+            assert!(files.iter().any(|file| file == expected), "{expected} is not in {files:?}");
         }
         // This test is dynamically linked, so its loader came along.
-        assert!(
-            files.iter().any(|file| file.contains("ld-linux")),
-            "{files:?}"
-        );
+        assert!(files.iter().any(|file| file.contains("ld-linux")), "{files:?}");
     }
 }

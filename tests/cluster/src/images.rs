@@ -55,12 +55,8 @@ impl Image {
                 self.write(folder, &entries, &["/bin/sh"])
             }
             Self::Otelcol => from_program(self.name(), &cache::program(Part::Otelcol)?, folder),
-            Self::VictoriaLogs => {
-                from_program(self.name(), &cache::program(Part::VictoriaLogs)?, folder)
-            }
-            Self::VictoriaMetrics => {
-                from_program(self.name(), &cache::program(Part::VictoriaMetrics)?, folder)
-            }
+            Self::VictoriaLogs => from_program(self.name(), &cache::program(Part::VictoriaLogs)?, folder),
+            Self::VictoriaMetrics => from_program(self.name(), &cache::program(Part::VictoriaMetrics)?, folder),
         }
     }
 
@@ -85,10 +81,7 @@ pub fn from_program(name: &str, program: &Path, folder: &Path) -> Result<PathBuf
     let file = program.file_name().context("a program has a name")?;
     let inside = Path::new("/").join(file);
     let tar = tar_path(name, folder);
-    let entry = Entry::Program {
-        from: program.to_owned(),
-        to: inside.clone(),
-    };
+    let entry = Entry::Program { from: program.to_owned(), to: inside.clone() };
     build(name, &[entry], &[&inside.to_string_lossy()], &tar)?;
     Ok(tar)
 }
@@ -102,21 +95,11 @@ fn busybox_path() -> Result<PathBuf> {
 }
 
 fn busybox() -> Result<Entry> {
-    Ok(Entry::Program {
-        from: busybox_path()?,
-        to: "/bin/busybox".into(),
-    })
+    Ok(Entry::Program { from: busybox_path()?, to: "/bin/busybox".into() })
 }
 
 fn applets() -> Result<Vec<Entry>> {
     let list = run(Command::new(busybox_path()?).arg("--list"))?;
-    let link = |applet: &str| Entry::Link {
-        at: Path::new("/bin").join(applet),
-        to: PathBuf::from("/bin/busybox"),
-    };
-    Ok(list
-        .lines()
-        .filter(|applet| *applet != "busybox")
-        .map(link)
-        .collect())
+    let link = |applet: &str| Entry::Link { at: Path::new("/bin").join(applet), to: PathBuf::from("/bin/busybox") };
+    Ok(list.lines().filter(|applet| *applet != "busybox").map(link).collect())
 }

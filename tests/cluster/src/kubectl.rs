@@ -19,20 +19,13 @@ pub struct Kubectl {
 impl Kubectl {
     /// A kubectl for one cluster, in the kubeconfig's own namespace.
     pub fn new(program: impl Into<PathBuf>, kubeconfig: impl Into<PathBuf>) -> Self {
-        Self {
-            program: program.into(),
-            kubeconfig: kubeconfig.into(),
-            namespace: None,
-        }
+        Self { program: program.into(), kubeconfig: kubeconfig.into(), namespace: None }
     }
 
     /// The same kubectl with `--namespace`.
     #[must_use]
     pub fn in_namespace(&self, namespace: impl Into<String>) -> Self {
-        Self {
-            namespace: Some(namespace.into()),
-            ..self.clone()
-        }
+        Self { namespace: Some(namespace.into()), ..self.clone() }
     }
 
     /// The path of the program.
@@ -67,10 +60,7 @@ impl Kubectl {
     /// # Errors
     /// When it fails or answers something else than JSON.
     pub fn json<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<Value> {
-        let mut with_output: Vec<_> = args
-            .into_iter()
-            .map(|arg| arg.as_ref().to_owned())
-            .collect();
+        let mut with_output: Vec<_> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
         with_output.extend(["-o".into(), "json".into()]);
         let text = self.run(with_output)?;
         serde_json::from_str(&text).context("kubectl answered something else than JSON")
@@ -84,33 +74,19 @@ impl Kubectl {
         self.run_with_input(["apply", "--server-side", "-f", "-"], Some(manifests))
     }
 
-    fn run_with_input<A: AsRef<OsStr>>(
-        &self,
-        args: impl IntoIterator<Item = A>,
-        input: Option<&str>,
-    ) -> Result<String> {
+    fn run_with_input<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>, input: Option<&str>) -> Result<String> {
         let mut command = self.command();
         command.args(args);
-        command.stdin(if input.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        });
+        command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("starting {}", self.program.display()))?;
+        let mut child = command.spawn().with_context(|| format!("starting {}", self.program.display()))?;
         if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
             // kubectl may end before it has read all; then its own message is the one to show.
             let _ = stdin.write_all(input.as_bytes());
         }
         let output = child.wait_with_output().context("waiting for kubectl")?;
         if !output.status.success() {
-            let args: Vec<_> = command
-                .get_args()
-                .skip(4)
-                .map(OsStr::to_string_lossy)
-                .collect();
+            let args: Vec<_> = command.get_args().skip(4).map(OsStr::to_string_lossy).collect();
             let stderr = String::from_utf8_lossy(&output.stderr);
             bail!("kubectl {} failed: {}", args.join(" "), stderr.trim());
         }

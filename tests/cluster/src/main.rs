@@ -73,11 +73,7 @@ struct Shape {
     #[arg(long, default_value_t = 1)]
     nodes: u8,
     /// A further argument of the API server; may be given again.
-    #[arg(
-        long = "api-server-arg",
-        value_name = "ARG",
-        allow_hyphen_values = true
-    )]
+    #[arg(long = "api-server-arg", value_name = "ARG", allow_hyphen_values = true)]
     api_server_args: Vec<String>,
     #[command(flatten)]
     programs: Programs,
@@ -105,12 +101,8 @@ enum LevelName {
 const PLATFORM: [Image; 3] = [Image::Otelcol, Image::VictoriaLogs, Image::VictoriaMetrics];
 
 fn main() -> ExitCode {
-    let filter =
-        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match execute(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
@@ -167,19 +159,14 @@ impl Programs {
 
 fn start(shape: &Shape) -> Result<Cluster> {
     let mut options = match shape.level {
-        LevelName::ControlPlane => Options {
-            fake_nodes: shape.nodes.into(),
-            ..Options::control_plane()
-        },
+        LevelName::ControlPlane => Options { fake_nodes: shape.nodes.into(), ..Options::control_plane() },
         LevelName::Nodes => Options::nodes(shape.nodes),
     };
     options.api_server_args.clone_from(&shape.api_server_args);
     if shape.programs.platform {
         options = options.with_images(PLATFORM);
     }
-    if options.level == Level::ControlPlane
-        && (shape.programs.platform || shape.programs.given().next().is_some())
-    {
+    if options.level == Level::ControlPlane && (shape.programs.platform || shape.programs.given().next().is_some()) {
         bail!("images run on real nodes only: add --level nodes");
     }
     let cluster = Cluster::start(options)?;
@@ -192,10 +179,7 @@ fn start(shape: &Shape) -> Result<Cluster> {
 fn explain(cluster: &Cluster) -> Result<()> {
     let kubeconfig = cluster.kubeconfig().display();
     let kubectl = cluster.kubectl();
-    let dir = cluster
-        .dir()
-        .context("a started cluster has a folder")?
-        .display();
+    let dir = cluster.dir().context("a started cluster has a folder")?.display();
     print(cluster.kubeconfig())?;
     eprintln!(
         "\nThe cluster is up. In another terminal:\n\n    \
@@ -214,10 +198,7 @@ fn print(path: &Path) -> Result<()> {
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("starting a runtime")
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting a runtime")
 }
 
 /// Ctrl-C, `kill`, and the end of the terminal.
@@ -230,11 +211,7 @@ struct Stop {
 impl Stop {
     fn new() -> Result<Self> {
         let listen = |kind| signal(kind).context("listening for signals");
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-            hangup: listen(SignalKind::hangup())?,
-        })
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())?, hangup: listen(SignalKind::hangup())? })
     }
 
     /// Whether the whole group of processes was told (Ctrl-C), or this process alone.
@@ -271,9 +248,7 @@ async fn run(cluster: &Cluster, command: &[OsString]) -> Result<ExitCode> {
     };
     use std::os::unix::process::ExitStatusExt;
     // As a shell reports it.
-    let code = status
-        .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
@@ -286,12 +261,7 @@ fn pass_on(child: &Child) {
 
 fn path_with_kubectl(cluster: &Cluster) -> Result<OsString> {
     let kubectl = cluster.kubectl();
-    let mut folders: Vec<_> = kubectl
-        .program()
-        .parent()
-        .map(PathBuf::from)
-        .into_iter()
-        .collect();
+    let mut folders: Vec<_> = kubectl.program().parent().map(PathBuf::from).into_iter().collect();
     folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     env::join_paths(folders).context("PATH holds a folder that cannot be in it")
 }

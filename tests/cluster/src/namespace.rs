@@ -28,21 +28,9 @@ impl TestNamespace {
         let name = unique(prefix);
         let kubectl = cluster.kubectl();
         kubectl.run(["create", "namespace", &name])?;
-        let namespace = Self {
-            kubectl: kubectl.in_namespace(&name),
-            name,
-        };
+        let namespace = Self { kubectl: kubectl.in_namespace(&name), name };
         // A pod made before its service account exists is refused.
-        wait_until(
-            "the namespace's service account",
-            Duration::from_secs(30),
-            || {
-                namespace
-                    .kubectl
-                    .run(["get", "serviceaccount", "default"])
-                    .map(Some)
-            },
-        )?;
+        wait_until("the namespace's service account", Duration::from_secs(30), || namespace.kubectl.run(["get", "serviceaccount", "default"]).map(Some))?;
         Ok(namespace)
     }
 
@@ -59,23 +47,15 @@ impl TestNamespace {
 
 impl Drop for TestNamespace {
     fn drop(&mut self) {
-        let _ = self
-            .kubectl
-            .run(["delete", "namespace", &self.name, "--wait=false"]);
+        let _ = self.kubectl.run(["delete", "namespace", &self.name, "--wait=false"]);
     }
 }
 
 /// Unique among the tests of one process, among processes, and over time on a cluster that stays.
 fn unique(prefix: &str) -> String {
-    let seconds = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_secs());
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    format!(
-        "{prefix}-{:x}-{:x}-{count}",
-        seconds & 0xff_ffff,
-        process::id()
-    )
+    format!("{prefix}-{:x}-{:x}-{count}", seconds & 0xff_ffff, process::id())
 }
 
 #[cfg(test)]
@@ -86,9 +66,6 @@ mod tests {
     fn names_are_unique_and_valid() {
         let (a, b) = (unique("some-test"), unique("some-test"));
         assert_ne!(a, b);
-        assert!(
-            a.len() < 63 && a.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'),
-            "{a}"
-        );
+        assert!(a.len() < 63 && a.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{a}");
     }
 }

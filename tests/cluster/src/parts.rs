@@ -63,8 +63,7 @@ static KUBERNETES: Module = module!("kubernetes": "go.mod", "go.sum");
 static ETCD: Module = module!("etcd": "go.mod", "go.sum");
 static KWOK: Module = module!("kwok": "go.mod", "go.sum");
 static COREDNS: Module = module!("coredns": "go.mod", "go.sum", "main.go");
-static OTELCOL: Module =
-    module!("otelcol": "go.mod", "go.sum", "main.go", "main_others.go", "components.go");
+static OTELCOL: Module = module!("otelcol": "go.mod", "go.sum", "main.go", "main_others.go", "components.go");
 static VICTORIA: Module = module!("victoria": "go.mod", "go.sum");
 
 /// How a part is compiled.
@@ -92,26 +91,11 @@ impl Part {
     ];
 
     /// What a control plane with fake nodes needs.
-    pub const CONTROL_PLANE: [Self; 6] = [
-        Self::Kubectl,
-        Self::Etcd,
-        Self::KubeApiserver,
-        Self::KubeControllerManager,
-        Self::KubeScheduler,
-        Self::Kwok,
-    ];
+    pub const CONTROL_PLANE: [Self; 6] = [Self::Kubectl, Self::Etcd, Self::KubeApiserver, Self::KubeControllerManager, Self::KubeScheduler, Self::Kwok];
 
     /// What a cluster with real nodes needs.
-    pub const NODES: [Self; 8] = [
-        Self::Kubectl,
-        Self::Etcd,
-        Self::KubeApiserver,
-        Self::KubeControllerManager,
-        Self::KubeScheduler,
-        Self::Kubelet,
-        Self::KubeProxy,
-        Self::Coredns,
-    ];
+    pub const NODES: [Self; 8] =
+        [Self::Kubectl, Self::Etcd, Self::KubeApiserver, Self::KubeControllerManager, Self::KubeScheduler, Self::Kubelet, Self::KubeProxy, Self::Coredns];
 
     /// The name of the program's file.
     pub const fn name(self) -> &'static str {
@@ -133,56 +117,20 @@ impl Part {
 
     pub(crate) fn recipe(self) -> Recipe {
         let (module, package, ldflags) = match self {
-            Self::Kubectl => (
-                &KUBERNETES,
-                "k8s.io/kubernetes/cmd/kubectl",
-                KUBERNETES_LDFLAGS,
-            ),
-            Self::KubeApiserver => (
-                &KUBERNETES,
-                "k8s.io/kubernetes/cmd/kube-apiserver",
-                KUBERNETES_LDFLAGS,
-            ),
-            Self::KubeControllerManager => (
-                &KUBERNETES,
-                "k8s.io/kubernetes/cmd/kube-controller-manager",
-                KUBERNETES_LDFLAGS,
-            ),
-            Self::KubeScheduler => (
-                &KUBERNETES,
-                "k8s.io/kubernetes/cmd/kube-scheduler",
-                KUBERNETES_LDFLAGS,
-            ),
-            Self::Kubelet => (
-                &KUBERNETES,
-                "k8s.io/kubernetes/cmd/kubelet",
-                KUBERNETES_LDFLAGS,
-            ),
-            Self::KubeProxy => (
-                &KUBERNETES,
-                "k8s.io/kubernetes/cmd/kube-proxy",
-                KUBERNETES_LDFLAGS,
-            ),
+            Self::Kubectl => (&KUBERNETES, "k8s.io/kubernetes/cmd/kubectl", KUBERNETES_LDFLAGS),
+            Self::KubeApiserver => (&KUBERNETES, "k8s.io/kubernetes/cmd/kube-apiserver", KUBERNETES_LDFLAGS),
+            Self::KubeControllerManager => (&KUBERNETES, "k8s.io/kubernetes/cmd/kube-controller-manager", KUBERNETES_LDFLAGS),
+            Self::KubeScheduler => (&KUBERNETES, "k8s.io/kubernetes/cmd/kube-scheduler", KUBERNETES_LDFLAGS),
+            Self::Kubelet => (&KUBERNETES, "k8s.io/kubernetes/cmd/kubelet", KUBERNETES_LDFLAGS),
+            Self::KubeProxy => (&KUBERNETES, "k8s.io/kubernetes/cmd/kube-proxy", KUBERNETES_LDFLAGS),
             Self::Etcd => (&ETCD, "go.etcd.io/etcd/server/v3", PLAIN_LDFLAGS),
             Self::Kwok => (&KWOK, "sigs.k8s.io/kwok/cmd/kwok", PLAIN_LDFLAGS),
             Self::Coredns => (&COREDNS, ".", PLAIN_LDFLAGS),
             Self::Otelcol => (&OTELCOL, ".", PLAIN_LDFLAGS),
-            Self::VictoriaLogs => (
-                &VICTORIA,
-                "github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-logs",
-                PLAIN_LDFLAGS,
-            ),
-            Self::VictoriaMetrics => (
-                &VICTORIA,
-                "github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics",
-                PLAIN_LDFLAGS,
-            ),
+            Self::VictoriaLogs => (&VICTORIA, "github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-logs", PLAIN_LDFLAGS),
+            Self::VictoriaMetrics => (&VICTORIA, "github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics", PLAIN_LDFLAGS),
         };
-        Recipe {
-            module,
-            package,
-            ldflags,
-        }
+        Recipe { module, package, ldflags }
     }
 
     /// A hash over everything that decides the bytes of this program except the Go toolchain: its
@@ -216,13 +164,10 @@ impl FromStr for Part {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|part| part.name() == name)
-            .ok_or_else(|| {
-                let known = Self::ALL.map(Self::name).join(", ");
-                format!("no part is called {name:?}; the parts are {known}")
-            })
+        Self::ALL.into_iter().find(|part| part.name() == name).ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            format!("no part is called {name:?}; the parts are {known}")
+        })
     }
 }
 
@@ -242,11 +187,6 @@ mod tests {
         for part in Part::ALL {
             assert_eq!(part.name().parse(), Ok(part));
         }
-        assert!(
-            "kubeadm"
-                .parse::<Part>()
-                .unwrap_err()
-                .contains("kube-apiserver")
-        );
+        assert!("kubeadm".parse::<Part>().unwrap_err().contains("kube-apiserver"));
     }
 }

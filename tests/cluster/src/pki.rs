@@ -7,10 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose,
-};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use serde_json::json;
 
 /// The group of users that may do everything.
@@ -38,37 +35,21 @@ impl Pki {
         let mut params = CertificateParams::new([]).context("describing the authority")?;
         params.distinguished_name = name("weir-test-ca", None);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![
-            KeyUsagePurpose::KeyCertSign,
-            KeyUsagePurpose::DigitalSignature,
-        ];
-        let certificate = params
-            .self_signed(&key)
-            .context("signing the authority")?
-            .pem();
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        let certificate = params.self_signed(&key).context("signing the authority")?.pem();
         write(&dir.join("ca.crt"), &certificate)?;
 
         let accounts = KeyPair::generate().context("generating a key")?;
         write(&dir.join("sa.key"), &accounts.serialize_pem())?;
         write(&dir.join("sa.pub"), &accounts.public_key_pem())?;
-        Ok(Self {
-            dir: dir.to_owned(),
-            certificate,
-            issuer: Issuer::new(params, key),
-        })
+        Ok(Self { dir: dir.to_owned(), certificate, issuer: Issuer::new(params, key) })
     }
 
     /// Writes `<file>.crt` and `<file>.key` for a server or a client.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn issue(
-        &self,
-        file: &str,
-        user: &str,
-        group: Option<&str>,
-        names: &[String],
-    ) -> Result<()> {
+    pub fn issue(&self, file: &str, user: &str, group: Option<&str>, names: &[String]) -> Result<()> {
         let (certificate, key) = self.sign(user, group, names)?;
         write(&self.dir.join(format!("{file}.crt")), &certificate)?;
         write(&self.dir.join(format!("{file}.key")), &key)
@@ -78,13 +59,7 @@ impl Pki {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn kubeconfig(
-        &self,
-        path: &Path,
-        server: &str,
-        user: &str,
-        group: Option<&str>,
-    ) -> Result<()> {
+    pub fn kubeconfig(&self, path: &Path, server: &str, user: &str, group: Option<&str>) -> Result<()> {
         let (certificate, key) = self.sign(user, group, &[])?;
         let config = json!({
             "apiVersion": "v1",
@@ -109,31 +84,16 @@ impl Pki {
         let mut params = CertificateParams::new(names).context("describing a certificate")?;
         params.distinguished_name = name(user, group);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
-        let certificate = params
-            .signed_by(&key, &self.issuer)
-            .context("signing a certificate")?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = params.signed_by(&key, &self.issuer).context("signing a certificate")?;
         Ok((certificate.pem(), key.serialize_pem()))
     }
 }
 
 /// The names under which an API server is reached at `address` and, from pods, at `service`.
 pub fn api_server_names(address: IpAddr, service: IpAddr) -> Vec<String> {
-    let mut names = vec![
-        address.to_string(),
-        service.to_string(),
-        "127.0.0.1".to_owned(),
-    ];
-    for name in [
-        "localhost",
-        "kubernetes",
-        "kubernetes.default",
-        "kubernetes.default.svc",
-        "kubernetes.default.svc.cluster.local",
-    ] {
+    let mut names = vec![address.to_string(), service.to_string(), "127.0.0.1".to_owned()];
+    for name in ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"] {
         names.push(name.to_owned());
     }
     names

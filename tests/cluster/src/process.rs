@@ -31,12 +31,7 @@ pub struct Program {
 impl Program {
     /// A program called `name` in logs, run for the cluster in `dir`.
     pub fn new(name: impl Into<String>, path: impl Into<PathBuf>, dir: &Path) -> Self {
-        Self {
-            name: name.into(),
-            path: path.into(),
-            args: Vec::new(),
-            dir: dir.to_owned(),
-        }
+        Self { name: name.into(), path: path.into(), args: Vec::new(), dir: dir.to_owned() }
     }
 
     /// Adds arguments.
@@ -56,11 +51,7 @@ impl Program {
         if let Some(folder) = log_path.parent() {
             fs::create_dir_all(folder).context("creating the folder of logs")?;
         }
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(&log_path)
-            .with_context(|| format!("opening {}", log_path.display()))?;
+        let log = File::options().create(true).append(true).open(&log_path).with_context(|| format!("opening {}", log_path.display()))?;
         Command::new(&self.path)
             .args(&self.args)
             .current_dir(&self.dir)
@@ -103,16 +94,8 @@ impl Daemon {
     /// # Errors
     /// When the process has exited.
     pub fn check(&mut self) -> Result<()> {
-        if let Some(status) = self
-            .child
-            .try_wait()
-            .context("asking for a child's state")?
-        {
-            bail!(
-                "{} exited ({status}). The end of its log:\n{}",
-                self.program.name,
-                tail(&self.program.log(), 15)
-            );
+        if let Some(status) = self.child.try_wait().context("asking for a child's state")? {
+            bail!("{} exited ({status}). The end of its log:\n{}", self.program.name, tail(&self.program.log(), 15));
         }
         Ok(())
     }
@@ -144,12 +127,7 @@ impl Drop for Daemon {
 ///
 /// # Errors
 /// After `within`, or when a child exits; then with the end of its log.
-pub fn wait_while_running<T>(
-    what: impl Display,
-    within: Duration,
-    children: &mut [&mut Daemon],
-    mut probe: impl FnMut() -> Result<Option<T>>,
-) -> Result<T> {
+pub fn wait_while_running<T>(what: impl Display, within: Duration, children: &mut [&mut Daemon], mut probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     wait_until(what, within, || {
         for child in children.iter_mut() {
             if let Err(exited) = child.check() {
@@ -185,10 +163,7 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let mut ports = [0; N];
     for port in &mut ports {
         let listener = TcpListener::bind(("127.0.0.1", 0)).context("looking for a free port")?;
-        *port = listener
-            .local_addr()
-            .context("reading the port of a listener")?
-            .port();
+        *port = listener.local_addr().context("reading the port of a listener")?.port();
         listeners.push(listener);
     }
     Ok(ports)
@@ -199,16 +174,9 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
 /// # Errors
 /// When it cannot be executed or fails; the message holds the command and what it wrote to stderr.
 pub fn run(command: &mut Command) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("running {command:?}"))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("running {command:?}"))?;
     if !output.status.success() {
-        bail!(
-            "{command:?} failed ({}): {}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("{command:?} failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

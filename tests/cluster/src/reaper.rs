@@ -46,10 +46,7 @@ impl Reaper {
             .process_group(0)
             .spawn()
             .context("starting the supervisor that cleans up")?;
-        Ok(Self {
-            child,
-            dir: dir.to_owned(),
-        })
+        Ok(Self { child, dir: dir.to_owned() })
     }
 
     /// Notes a network link of the machine to delete at the end.
@@ -70,11 +67,7 @@ impl Reaper {
 
     fn append(&self, file: &str, line: &str) -> Result<()> {
         let path = self.dir.join(file);
-        let mut file = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .with_context(|| format!("opening {}", path.display()))?;
+        let mut file = fs::File::options().create(true).append(true).open(&path).with_context(|| format!("opening {}", path.display()))?;
         writeln!(file, "{line}").with_context(|| format!("writing {}", path.display()))
     }
 }
@@ -92,12 +85,7 @@ impl Drop for Reaper {
 /// # Errors
 /// When the shell cannot be started.
 pub fn reap(dir: &Path) -> Result<()> {
-    let dir = dir
-        .canonicalize()
-        .with_context(|| format!("there is no folder {}", dir.display()))?;
-    run(Command::new("/bin/sh")
-        .args(["-c", SCRIPT, "weir-cluster-reaper"])
-        .arg(dir)
-        .arg("now"))?;
+    let dir = dir.canonicalize().with_context(|| format!("there is no folder {}", dir.display()))?;
+    run(Command::new("/bin/sh").args(["-c", SCRIPT, "weir-cluster-reaper"]).arg(dir).arg("now"))?;
     Ok(())
 }

@@ -28,8 +28,7 @@ pub(crate) struct NodeState {
 impl State {
     pub(crate) fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(FILE);
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("no running cluster in {}", dir.display()))?;
+        let text = fs::read_to_string(&path).with_context(|| format!("no running cluster in {}", dir.display()))?;
         serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))
     }
 

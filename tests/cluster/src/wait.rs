@@ -18,11 +18,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// After `within`, with the last error of the probe if there was one.
-pub fn wait_until<T>(
-    what: impl Display,
-    within: Duration,
-    mut probe: impl FnMut() -> Result<Option<T>>,
-) -> Result<T> {
+pub fn wait_until<T>(what: impl Display, within: Duration, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let mut pace = Pace::new(within);
     loop {
         let last_error = match probe() {
@@ -38,11 +34,7 @@ pub fn wait_until<T>(
 ///
 /// # Errors
 /// After `within`, with the last error of the probe if there was one.
-pub async fn eventually<T>(
-    what: impl Display,
-    within: Duration,
-    mut probe: impl AsyncFnMut() -> Result<Option<T>>,
-) -> Result<T> {
+pub async fn eventually<T>(what: impl Display, within: Duration, mut probe: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
     let mut pace = Pace::new(within);
     loop {
         let last_error = match probe().await {
@@ -62,11 +54,7 @@ struct Pace {
 
 impl Pace {
     fn new(within: Duration) -> Self {
-        Self {
-            started: Instant::now(),
-            within,
-            pause: SHORTEST_PAUSE,
-        }
+        Self { started: Instant::now(), within, pause: SHORTEST_PAUSE }
     }
 
     fn next(&mut self, what: &dyn Display, last_error: Option<anyhow::Error>) -> Result<Duration> {
@@ -74,9 +62,7 @@ impl Pace {
             let seconds = self.within.as_secs_f64();
             match last_error {
                 Some(error) => {
-                    return Err(
-                        error.context(format!("timed out after {seconds} s waiting for {what}"))
-                    );
+                    return Err(error.context(format!("timed out after {seconds} s waiting for {what}")));
                 }
                 None => bail!("timed out after {seconds} s waiting for {what}"),
             }
@@ -103,8 +89,7 @@ mod tests {
 
     #[test]
     fn a_timeout_says_what_was_awaited_and_why_it_failed() {
-        let result: Result<()> =
-            wait_until("the moon", Duration::from_millis(20), || bail!("clouds"));
+        let result: Result<()> = wait_until("the moon", Duration::from_millis(20), || bail!("clouds"));
         let message = format!("{:#}", result.unwrap_err());
         assert!(message.contains("waiting for the moon"), "{message}");
         assert!(message.contains("clouds"), "{message}");

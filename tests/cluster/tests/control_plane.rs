@@ -41,21 +41,12 @@ fn gone(dir: &std::path::Path) -> bool {
 fn a_deployment_becomes_available_and_survives_the_api_server() -> Result<()> {
     let cluster = Cluster::start(Options::control_plane())?;
     let nodes = cluster.kubectl().run(["get", "nodes", "--no-headers"])?;
-    assert!(
-        nodes.contains("fake-1") && nodes.contains(" Ready "),
-        "{nodes}"
-    );
+    assert!(nodes.contains("fake-1") && nodes.contains(" Ready "), "{nodes}");
 
     let namespace = TestNamespace::create(&cluster, "deployment")?;
     namespace.kubectl().apply(DEPLOYMENT)?;
     wait_until("three ready pods", DEADLINE, || {
-        let ready = [
-            "get",
-            "deployment",
-            "web",
-            "-o",
-            "jsonpath={.status.readyReplicas}",
-        ];
+        let ready = ["get", "deployment", "web", "-o", "jsonpath={.status.readyReplicas}"];
         Ok((namespace.kubectl().run(ready)? == "3").then_some(()))
     })?;
 
@@ -64,28 +55,16 @@ fn a_deployment_becomes_available_and_survives_the_api_server() -> Result<()> {
     assert!(cluster.kubectl().run(["get", "--raw", "/readyz"]).is_err());
     cluster.restart_apiserver()?;
     assert_ne!(cluster.api_pid()?, before);
-    assert!(
-        namespace
-            .kubectl()
-            .run(["get", "deployment", "web"])?
-            .contains("3/3")
-    );
+    assert!(namespace.kubectl().run(["get", "deployment", "web"])?.contains("3/3"));
     Ok(())
 }
 
 #[test]
 fn two_clusters_run_side_by_side_and_leave_nothing_when_dropped() -> Result<()> {
     let one = Cluster::start(Options::control_plane())?;
-    let two = Cluster::start(Options {
-        fake_nodes: 3,
-        ..Options::control_plane()
-    })?;
+    let two = Cluster::start(Options { fake_nodes: 3, ..Options::control_plane() })?;
     let namespace = TestNamespace::create(&one, "only-in-one")?;
-    assert!(
-        two.kubectl()
-            .run(["get", "namespace", namespace.name()])
-            .is_err()
-    );
+    assert!(two.kubectl().run(["get", "namespace", namespace.name()]).is_err());
     let names = two.kubectl().run(["get", "nodes", "--output=name"])?;
     assert_eq!(names.lines().count(), 3, "{names}");
     drop(namespace);
@@ -103,36 +82,22 @@ fn two_clusters_run_side_by_side_and_leave_nothing_when_dropped() -> Result<()> 
 
 #[test]
 fn a_cluster_ends_with_its_owner_even_after_sigkill() -> Result<()> {
-    let mut owner = Command::new(env!("CARGO_BIN_EXE_weir-cluster"))
-        .arg("up")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
+    let mut owner = Command::new(env!("CARGO_BIN_EXE_weir-cluster")).arg("up").stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let mut line = String::new();
     let stdout = owner.stdout.take().context("stdout is piped")?;
     std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line)?;
-    let dir = std::path::Path::new(line.trim())
-        .parent()
-        .context("a kubeconfig in a folder")?;
-    assert!(
-        !marked(&dir.to_string_lossy()).is_empty(),
-        "nothing runs in {}",
-        dir.display()
-    );
+    let dir = std::path::Path::new(line.trim()).parent().context("a kubeconfig in a folder")?;
+    assert!(!marked(&dir.to_string_lossy()).is_empty(), "nothing runs in {}", dir.display());
 
     owner.kill()?;
     owner.wait()?;
-    wait_until("nothing of the cluster to be left", DEADLINE, || {
-        Ok(gone(dir).then_some(()))
-    })
+    wait_until("nothing of the cluster to be left", DEADLINE, || Ok(gone(dir).then_some(())))
 }
 
 #[test]
 fn run_hands_the_cluster_to_a_command_and_passes_on_its_exit_code() -> Result<()> {
     let script = r#"kubectl get nodes --output=name && echo "$WEIR_CLUSTER" && exit 7"#;
-    let output = Command::new(env!("CARGO_BIN_EXE_weir-cluster"))
-        .args(["run", "--nodes", "2", "--", "sh", "-c", script])
-        .output()?;
+    let output = Command::new(env!("CARGO_BIN_EXE_weir-cluster")).args(["run", "--nodes", "2", "--", "sh", "-c", script]).output()?;
     let stdout = String::from_utf8(output.stdout)?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(7), "{stdout}{stderr}");

@@ -44,68 +44,40 @@ fn a_log_record_crosses_two_nodes_by_names_of_services() -> Result<()> {
     let cluster = Cluster::start(options)?;
     // As another process of the same test run would.
     let attached = Cluster::attach(cluster.dir().context("a started cluster has a folder")?)?;
-    attached.load_program(
-        "weir.local/linked:test",
-        Path::new(env!("CARGO_BIN_EXE_weir-cluster")),
-    )?;
+    attached.load_program("weir.local/linked:test", Path::new(env!("CARGO_BIN_EXE_weir-cluster")))?;
     cluster.load_program("weir.local/kubectl:test", &cluster.binary(Part::Kubectl)?)?;
     let namespace = TestNamespace::create(&cluster, "pipeline")?;
     let kubectl = namespace.kubectl();
     kubectl.apply(include_str!("platform.yaml"))?;
-    wait_for_pods(
-        kubectl,
-        "--for=condition=Ready",
-        &["collector", "store", "shell"],
-    )?;
+    wait_for_pods(kubectl, "--for=condition=Ready", &["collector", "store", "shell"])?;
 
     let send = r#"wget -q -O - --header 'Content-Type: application/json' --post-data \
         '{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"a record on its way"}}]}]}]}' \
         http://collector:4318/v1/logs"#;
-    wait_until("the collector to take a record", DEADLINE, || {
-        in_shell(kubectl, send).map(Some)
-    })?;
+    wait_until("the collector to take a record", DEADLINE, || in_shell(kubectl, send).map(Some))?;
     wait_until("the store to have the record", DEADLINE, || {
         let query = "wget -q -O - 'http://store:9428/select/logsql/query?query=way'";
-        Ok(in_shell(kubectl, query)?
-            .contains("a record on its way")
-            .then_some(()))
+        Ok(in_shell(kubectl, query)?.contains("a record on its way").then_some(()))
     })?;
 
     // A dynamically linked program found its libraries in its image.
-    wait_for_pods(
-        kubectl,
-        "--for=jsonpath={.status.phase}=Succeeded",
-        &["linked"],
-    )?;
+    wait_for_pods(kubectl, "--for=jsonpath={.status.phase}=Succeeded", &["linked"])?;
     assert!(kubectl.run(["logs", "linked"])?.contains("weir-cluster"));
     // Pods reach the API server with their service account.
-    wait_for_pods(
-        kubectl,
-        "--for=jsonpath={.status.phase}=Succeeded",
-        &["api-client"],
-    )?;
+    wait_for_pods(kubectl, "--for=jsonpath={.status.phase}=Succeeded", &["api-client"])?;
     assert!(kubectl.run(["logs", "api-client"])?.contains("gitVersion"));
     // This machine reaches ClusterIPs and pods.
-    for path in [
-        ["service/store", "{.spec.clusterIP}"],
-        ["pod/store", "{.status.podIP}"],
-    ] {
+    for path in [["service/store", "{.spec.clusterIP}"], ["pod/store", "{.status.podIP}"]] {
         let address = kubectl.run(["get", path[0], "-o", &format!("jsonpath={}", path[1])])?;
         let address: SocketAddr = format!("{address}:9428").parse()?;
         TcpStream::connect_timeout(&address, Duration::from_secs(5)).context(path[0])?;
     }
 
     let names = names_of(&cluster)?;
-    assert!(
-        !Machine::look()?.added_since(&before, &names).is_empty(),
-        "the comparison sees nothing"
-    );
+    assert!(!Machine::look()?.added_since(&before, &names).is_empty(), "the comparison sees nothing");
     drop(namespace);
     drop(cluster);
-    assert_eq!(
-        Machine::look()?.added_since(&before, &names),
-        BTreeSet::new()
-    );
+    assert_eq!(Machine::look()?.added_since(&before, &names), BTreeSet::new());
     Ok(())
 }
 
@@ -118,9 +90,7 @@ fn a_node_that_loses_power_is_noticed_and_comes_back() -> Result<()> {
     let kubectl = cluster.kubectl();
     let is_ready = |node: &str, status: &str| {
         let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
-        wait_until(format!("{node} to be Ready={status}"), DEADLINE, || {
-            Ok((kubectl.run(["get", "node", node, "-o", path])? == status).then_some(()))
-        })
+        wait_until(format!("{node} to be Ready={status}"), DEADLINE, || Ok((kubectl.run(["get", "node", node, "-o", path])? == status).then_some(())))
     };
     cluster.kill_node(1)?;
     is_ready("node-1", "Unknown")?;
@@ -135,19 +105,14 @@ fn a_node_that_loses_power_is_noticed_and_comes_back() -> Result<()> {
     cluster.set_node_connected(2, false)?;
     assert!(TcpStream::connect_timeout(&kubelet, second).is_err());
     cluster.set_node_connected(2, true)?;
-    wait_until("node-2 to be reached again", DEADLINE, || {
-        Ok(TcpStream::connect_timeout(&kubelet, second).map(Some)?)
-    })?;
+    wait_until("node-2 to be reached again", DEADLINE, || Ok(TcpStream::connect_timeout(&kubelet, second).map(Some)?))?;
 
     cluster.kill_kubelet(2)?;
     is_ready("node-2", "Unknown")?;
     cluster.start_kubelet(2)?;
     is_ready("node-2", "True")?;
     drop(cluster);
-    assert_eq!(
-        Machine::look()?.added_since(&before, &names),
-        BTreeSet::new()
-    );
+    assert_eq!(Machine::look()?.added_since(&before, &names), BTreeSet::new());
     Ok(())
 }
 
@@ -155,27 +120,11 @@ fn a_node_that_loses_power_is_noticed_and_comes_back() -> Result<()> {
 fn names_of(cluster: &Cluster) -> Result<Vec<String>> {
     let path = "jsonpath={.items[0].status.addresses[0].address}";
     let address = cluster.kubectl().run(["get", "nodes", "-o", path])?;
-    let second = address
-        .split('.')
-        .nth(1)
-        .context("a node has an IPv4 address")?;
-    let dir = cluster
-        .dir()
-        .context("a started cluster has a folder")?
-        .display()
-        .to_string();
+    let second = address.split('.').nth(1).context("a node has an IPv4 address")?;
+    let dir = cluster.dir().context("a started cluster has a folder")?.display().to_string();
     let mut names = vec![dir, format!("weir{second}"), format!("weir-{second}-")];
     // What CNI plugins, kube-proxy and runc leave when nobody cleans up carries their own names.
-    names.extend(
-        [
-            "cni",
-            "KUBE-",
-            "kubepods",
-            "containerd-shim",
-            &format!("10.{second}."),
-        ]
-        .map(String::from),
-    );
+    names.extend(["cni", "KUBE-", "kubepods", "containerd-shim", &format!("10.{second}.")].map(String::from));
     Ok(names)
 }
 
@@ -197,10 +146,7 @@ impl Machine {
             "ps -e -o args",
             "sysctl vm.overcommit_memory kernel.panic kernel.panic_on_oops net.ipv4.ip_forward",
         ] {
-            let output = Command::new("sh")
-                .args(["-c", command])
-                .output()
-                .context(command)?;
+            let output = Command::new("sh").args(["-c", command]).output().context(command)?;
             for line in String::from_utf8_lossy(&output.stdout).lines() {
                 lines.insert(format!("{command}: {line}"));
             }
@@ -218,13 +164,7 @@ impl Machine {
 
     /// Lines that are new and contain one of `names`; settings of the kernel always count.
     fn added_since(&self, before: &Self, names: &[String]) -> BTreeSet<String> {
-        let counts = |line: &&String| {
-            line.starts_with("sysctl") || names.iter().any(|name| line.contains(name))
-        };
-        self.0
-            .difference(&before.0)
-            .filter(counts)
-            .cloned()
-            .collect()
+        let counts = |line: &&String| line.starts_with("sysctl") || names.iter().any(|name| line.contains(name));
+        self.0.difference(&before.0).filter(counts).cloned().collect()
     }
 }

@@ -15,10 +15,10 @@ use weir_loadgen::model::server::{Platforms, router};
 use weir_loadgen::{Profile, Report, Sender, SenderConfig, SenderHandle};
 
 /// An ordinary day in four minutes, beginning at six in the morning.
-pub const DAY: &str = "day:low=120,peak=260,length=4m,start=6h";
+pub(crate) const DAY: &str = "day:low=120,peak=260,length=4m,start=6h";
 
 /// The load.
-pub enum Load {
+pub(crate) enum Load {
     /// gRPC clients in this process, each with a connection of its own.
     Sent(SenderHandle),
     /// A Prometheus server that answers what such a load would look like.
@@ -26,7 +26,7 @@ pub enum Load {
 }
 
 /// The model and its server.
-pub struct Model {
+pub(crate) struct Model {
     address: SocketAddr,
     silent: Arc<AtomicBool>,
 }
@@ -36,7 +36,7 @@ impl Load {
     ///
     /// # Errors
     /// A setting that can't work.
-    pub fn send(run: &str, target: &str) -> Result<Self> {
+    pub(crate) fn send(run: &str, target: &str) -> Result<Self> {
         let config = SenderConfig {
             connections: 12,
             streams: 12,
@@ -52,7 +52,7 @@ impl Load {
     ///
     /// # Errors
     /// No port is free.
-    pub async fn model() -> Result<Self> {
+    pub(crate) async fn model() -> Result<Self> {
         let profile: Profile = DAY.parse().context("the day's profile")?;
         let silent = Arc::new(AtomicBool::new(false));
         let is_silent = silent.clone();
@@ -71,7 +71,7 @@ impl Load {
     ///
     /// # Errors
     /// It is none, or the model does not answer.
-    pub fn follow(&self, profile: &str) -> Result<()> {
+    pub(crate) fn follow(&self, profile: &str) -> Result<()> {
         match self {
             Self::Sent(handle) => handle.set_profile(profile.parse().context("a profile")?),
             Self::Modelled(model) => {
@@ -88,7 +88,7 @@ impl Load {
 
     /// Records/s that are offered now; 0 when nobody says.
     #[must_use]
-    pub fn offered(&self) -> f64 {
+    pub(crate) fn offered(&self) -> f64 {
         match self {
             Self::Sent(handle) => handle.snapshot().target_records_per_second,
             Self::Modelled(model) => {
@@ -99,7 +99,7 @@ impl Load {
     }
 
     /// Stops, and gives the account of what was sent; `None` for a model.
-    pub async fn finish(&self) -> Option<Report> {
+    pub(crate) async fn finish(&self) -> Option<Report> {
         match self {
             Self::Sent(handle) => Some(handle.stop().await),
             Self::Modelled(_) => None,
@@ -110,12 +110,12 @@ impl Load {
 impl Model {
     /// Where it is asked.
     #[must_use]
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Stops answering queries, or answers again.
-    pub fn set_silent(&self, silent: bool) {
+    pub(crate) fn set_silent(&self, silent: bool) {
         self.silent.store(silent, Ordering::Relaxed);
     }
 
@@ -123,7 +123,7 @@ impl Model {
     ///
     /// # Errors
     /// The server does not answer.
-    pub fn ready(&self, replicas: usize) -> Result<()> {
+    pub(crate) fn ready(&self, replicas: usize) -> Result<()> {
         http::post(self.address, "/replicas", &json!({ "ready": replicas })).map(drop)
     }
 }

@@ -12,16 +12,16 @@ use std::time::Instant;
 const WIDTH: usize = 118;
 
 /// What is true now, once for a terminal and once for a log.
-pub struct Panel {
+pub(crate) struct Panel {
     /// For a terminal: some lines.
-    pub lines: Vec<String>,
+    pub(crate) lines: Vec<String>,
     /// For a log: one line.
-    pub line: String,
+    pub(crate) line: String,
 }
 
 /// How a line that stays looks on a terminal.
 #[derive(Clone, Copy)]
-pub enum Tone {
+pub(crate) enum Tone {
     /// A scene begins.
     Title,
     /// What happens, in plain words.
@@ -59,14 +59,14 @@ enum Record {
 
 /// The terminal. Clones are the same one.
 #[derive(Clone)]
-pub struct Screen(Arc<Mutex<Inner>>);
+pub(crate) struct Screen(Arc<Mutex<Inner>>);
 
 impl Screen {
     /// stdout, and a recording: an asciicast when the file is named `.cast`, else a plain transcript.
     ///
     /// # Errors
     /// The file can't be written.
-    pub fn new(plain: bool, record: Option<&Path>) -> std::io::Result<Self> {
+    pub(crate) fn new(plain: bool, record: Option<&Path>) -> std::io::Result<Self> {
         let terminal = !plain && std::io::stdout().is_terminal();
         let record = match record {
             None => None,
@@ -81,7 +81,7 @@ impl Screen {
     }
 
     /// Adds lines that stay.
-    pub fn say(&self, tone: Tone, text: &str) {
+    pub(crate) fn say(&self, tone: Tone, text: &str) {
         let mut inner = self.0.lock();
         let erase = inner.erase();
         let colour = tone.code();
@@ -94,7 +94,7 @@ impl Screen {
     }
 
     /// Says how things stand.
-    pub fn panel(&self, panel: &Panel) {
+    pub(crate) fn panel(&self, panel: &Panel) {
         let mut inner = self.0.lock();
         let mut shown = inner.erase();
         for line in &panel.lines {
@@ -108,7 +108,7 @@ impl Screen {
 
     /// Seconds since the beginning.
     #[must_use]
-    pub fn seconds(&self) -> f64 {
+    pub(crate) fn seconds(&self) -> f64 {
         self.0.lock().started.elapsed().as_secs_f64()
     }
 }

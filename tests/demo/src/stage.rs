@@ -26,15 +26,15 @@ enum Runs {
 }
 
 /// Everything that scenes act on. Dropping it ends the cluster.
-pub struct Stage {
+pub(crate) struct Stage {
     /// kubectl in the platform's namespace.
-    pub kubectl: Kubectl,
+    pub(crate) kubectl: Kubectl,
     /// What the namespace holds.
-    pub observer: Observer,
+    pub(crate) observer: Observer,
     /// What is offered.
-    pub load: Load,
+    pub(crate) load: Load,
     /// Addresses of the stores; none where pods are fake.
-    pub stores: Vec<String>,
+    pub(crate) stores: Vec<String>,
     operator: Runs,
     /// Pods whose metrics are closed, by uid.
     closed: Mutex<Vec<String>>,
@@ -47,7 +47,7 @@ impl Stage {
     ///
     /// # Errors
     /// A part does not start; the error shows why.
-    pub async fn set_up(screen: &Screen, real: bool) -> Result<Self> {
+    pub(crate) async fn set_up(screen: &Screen, real: bool) -> Result<Self> {
         let say = |text: &str| screen.say(Tone::Plain, &format!("  {:>4.0} s  {text}", screen.seconds()));
         if real {
             say("starting Kubernetes with two nodes, all on this machine");
@@ -60,8 +60,9 @@ impl Stage {
         let operator = if real {
             say("loading images: Weir, OpenTelemetry Collector, VictoriaLogs");
             load_images(&cluster)?;
-            let stores: Vec<Value> = STORES.iter().zip(["node-1", "node-2"]).map(|(name, node)| store(NAMESPACE, name, node)).collect();
-            kubectl.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": stores }).to_string())?;
+            for (name, node) in STORES.into_iter().zip(["node-1", "node-2"]) {
+                kubectl.apply(&store(NAMESPACE, name, node).to_string())?;
+            }
             say("installing the operator: kubectl apply -k deploy/kustomize");
             Runs::Pods(install(&cluster)?)
         } else {
@@ -103,7 +104,7 @@ impl Stage {
 
     /// Pods run.
     #[must_use]
-    pub fn real(&self) -> bool {
+    pub(crate) fn real(&self) -> bool {
         matches!(self.operator, Runs::Pods(_))
     }
 
@@ -111,7 +112,7 @@ impl Stage {
     ///
     /// # Errors
     /// It has not been built, or is refused.
-    pub fn ship(&self, name: &str) -> Result<()> {
+    pub(crate) fn ship(&self, name: &str) -> Result<()> {
         self.kubectl.apply(&config_map(POLICY, &component(name)?).to_string()).map(drop)
     }
 
@@ -119,7 +120,7 @@ impl Stage {
     ///
     /// # Errors
     /// A replica's port can't be closed or opened.
-    pub fn set_metrics(&self, readable: bool) -> Result<()> {
+    pub(crate) fn set_metrics(&self, readable: bool) -> Result<()> {
         match &self.load {
             Load::Modelled(model) => model.set_silent(!readable),
             Load::Sent(_) => {
@@ -144,7 +145,7 @@ impl Stage {
     ///
     /// # Errors
     /// It does not answer.
-    pub fn decisions(&self) -> Result<f64> {
+    pub(crate) fn decisions(&self) -> Result<f64> {
         match &self.operator {
             Runs::Pods(operator) => operator.metric("weir_decisions_total", ""),
             Runs::Process(operator) => operator.metric("weir_decisions_total", ""),
@@ -155,14 +156,14 @@ impl Stage {
     ///
     /// # Errors
     /// Not within 30 s.
-    pub fn wait_decisions(&self, more: f64) -> Result<()> {
+    pub(crate) fn wait_decisions(&self, more: f64) -> Result<()> {
         let before = self.decisions()?;
         wait_until("more decisions", Duration::from_secs(30), || Ok((self.decisions()? >= before + more).then_some(())))
     }
 
     /// What a person would look at when something is wrong.
     #[must_use]
-    pub fn story(&self) -> String {
+    pub(crate) fn story(&self) -> String {
         let log = match &self.operator {
             Runs::Pods(operator) => operator.log(),
             Runs::Process(operator) => operator.log(),
@@ -176,24 +177,24 @@ impl Stage {
 }
 
 /// Some when all replicas that are asked for are ready.
-pub fn complete(seen: &Seen) -> Option<()> {
+pub(crate) fn complete(seen: &Seen) -> Option<()> {
     ready(seen, usize::try_from(asked(seen)).unwrap_or(usize::MAX))
 }
 
 /// Some when at least `replicas` are ready.
-pub fn ready(seen: &Seen, replicas: usize) -> Option<()> {
+pub(crate) fn ready(seen: &Seen, replicas: usize) -> Option<()> {
     (seen.pods_of(PROCESSOR).filter(|pod| weir_e2e::observer::is_ready(pod)).count() >= replicas).then_some(())
 }
 
 /// Replicas that are asked for.
-pub fn asked(seen: &Seen) -> i32 {
+pub(crate) fn asked(seen: &Seen) -> i32 {
     seen.replicas(WORKLOAD).unwrap_or(0)
 }
 
 fn guardrails() -> Value {
     json!({ "scaling": { "guardrails": {
         "scaleUp": { "maxReplicasPerStep": 2 },
-        "scaleDown": { "stabilizationWindow": "5s", "maxReplicasPerStep": 2 },
+        "scaleDown": { "stabilizationWindow": "5s", "maxReplicasPerStep": 2, "cooldown": "5s" },
     } } })
 }
 
@@ -206,14 +207,17 @@ fn collectors() -> Value {
 /// The same where pods are fake: plain pods, and a Prometheus that knows the load.
 fn played(prometheus: &str) -> Value {
     let mut object = processor(PROCESSOR, prometheus, POLICY, MOST);
-    merge(&mut object, json!({ "spec": {
+    merge(
+        &mut object,
+        json!({ "spec": {
         "engine": { "template": { "metadata": { "annotations": { "test.weir.dev/ready-after": "2s" } } } },
         "capacityPerReplica": { "recordsPerSecond": 500 },
         "metrics": {
             "interval": "1s", "window": "20s", "staleness": "4s",
             "series": [{ "name": "offered", "unit": "records/s", "prometheus": { "query": "weir_model_offered" } }],
         },
-    } }));
+    } }),
+    );
     merge(&mut object, json!({ "spec": guardrails() }));
     object
 }

@@ -10,11 +10,11 @@ use weir_e2e::manifests::METRICS;
 use weir_e2e::observer::{Seen, is_draining, is_ready};
 
 /// The LogProcessor that is shown.
-pub const PROCESSOR: &str = "gateway";
+pub(crate) const PROCESSOR: &str = "gateway";
 /// Its Deployment.
-pub const WORKLOAD: &str = "gateway-collector";
+pub(crate) const WORKLOAD: &str = "gateway-collector";
 /// The WasmPolicy that it names.
-pub const POLICY: &str = "scaling-rule";
+pub(crate) const POLICY: &str = "scaling-rule";
 
 /// One replica.
 struct Replica {
@@ -27,12 +27,12 @@ struct Replica {
 
 /// Counters that the replicas' own metrics told last, for rates.
 #[derive(Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     before: BTreeMap<String, (Instant, f64)>,
 }
 
 /// How things stand, taken out of what is seen.
-pub struct View {
+pub(crate) struct View {
     replicas: Vec<Replica>,
     asked: i32,
     decision: String,
@@ -44,7 +44,7 @@ pub struct View {
 
 impl View {
     /// Takes what is needed.
-    pub fn of(seen: &Seen) -> Self {
+    pub(crate) fn of(seen: &Seen) -> Self {
         let status = seen.processors.get(PROCESSOR).and_then(|processor| processor.status.as_ref());
         let last = status.and_then(|status| status.last_decision.as_ref());
         let clamps: Vec<String> = last.iter().flat_map(|last| &last.clamps).map(|clamp| format!("{} {}→{}", clamp.guardrail, clamp.from, clamp.to)).collect();
@@ -60,7 +60,7 @@ impl View {
     }
 
     /// Number of replicas that serve.
-    pub fn ready(&self) -> usize {
+    pub(crate) fn ready(&self) -> usize {
         self.count("ready")
     }
 
@@ -69,7 +69,7 @@ impl View {
     }
 
     /// Asks the replicas for their rates and queues. Blocks.
-    pub fn measure(&mut self, memory: &mut Memory) {
+    pub(crate) fn measure(&mut self, memory: &mut Memory) {
         for replica in &mut self.replicas {
             let Some(address) = replica.address else { continue };
             let Ok((200, body)) = http::get_within(address, "/metrics", Duration::from_millis(150)) else { continue };
@@ -84,18 +84,19 @@ impl View {
     }
 
     /// Draws it.
-    pub fn panel(&self, frame: &Frame<'_>) -> Panel {
+    pub(crate) fn panel(&self, frame: &Frame<'_>) -> Panel {
         let Self { asked, decision, clamps, digest, .. } = self;
         let (ready, starting, draining) = (self.ready(), self.count("starting"), self.count("draining") + self.count("ending"));
         let clock = clock(frame.seconds);
         let offered = thousands(frame.offered);
         let mut line = format!("{clock}  {offered:>5} records/s  {asked} asked, {ready} ready");
         if draining > 0 {
-            line += &format!(", {draining} leaving");
+            let queued: f64 = self.replicas.iter().filter_map(|replica| replica.queue).sum();
+            line += &format!(", {draining} leaving, {} batches queued", thousands(queued));
         }
         line += &format!("  last {decision}{clamps}  by {digest}");
         for (name, text) in &self.troubles {
-            line += &format!("  ! {name} {text}");
+            line += &format!("  ! {name} {}", text.split(':').next().unwrap_or_default());
         }
         let mut lines = vec![
             format!("── {} {}", frame.scene, "─".repeat(70_usize.saturating_sub(frame.scene.chars().count()))),
@@ -121,7 +122,8 @@ impl Replica {
     }
 }
 
-fn is_of(pod: &Pod) -> bool {
+/// True for a pod of the LogProcessor that is shown, also while it ends.
+pub(crate) fn is_of(pod: &Pod) -> bool {
     let labels = pod.metadata.labels.as_ref();
     labels.and_then(|labels| labels.get(weir_crds::names::LABEL_PROCESSOR)).is_some_and(|name| name == PROCESSOR)
 }
@@ -142,13 +144,13 @@ fn replica(pod: &Pod) -> Replica {
 }
 
 /// What the panel shows besides.
-pub struct Frame<'a> {
+pub(crate) struct Frame<'a> {
     /// The scene's title.
-    pub scene: &'a str,
+    pub(crate) scene: &'a str,
     /// Seconds since the beginning.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Records/s that are offered now.
-    pub offered: f64,
+    pub(crate) offered: f64,
 }
 
 /// Conditions that are not as they should be: name, and reason with message.
@@ -166,7 +168,7 @@ fn clock(seconds: f64) -> String {
 }
 
 /// A rounded number with separators.
-pub fn thousands(value: f64) -> String {
+pub(crate) fn thousands(value: f64) -> String {
     let digits = format!("{:.0}", value.max(0.0));
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

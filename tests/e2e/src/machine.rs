@@ -51,7 +51,24 @@ pub fn signal(pod_uid: &str, program: &str, signal: &str) -> Result<()> {
 pub fn close_port(pod_uid: &str, port: u16, closed: bool) -> Result<()> {
     let pid = processes(pod_uid)?.first().with_context(|| format!("pod {pod_uid} has no process"))?.pid;
     let verb = if closed { "-I" } else { "-D" };
-    run(Command::new("nsenter").args(["-t", &pid.to_string(), "-n", "iptables", "-w", verb, "INPUT", "!", "-i", "lo", "-p", "tcp", "--dport", &port.to_string(), "-j", "DROP"]))
+    run(Command::new("nsenter").args([
+        "-t",
+        &pid.to_string(),
+        "-n",
+        "iptables",
+        "-w",
+        verb,
+        "INPUT",
+        "!",
+        "-i",
+        "lo",
+        "-p",
+        "tcp",
+        "--dport",
+        &port.to_string(),
+        "-j",
+        "DROP",
+    ]))
 }
 
 fn run(command: &mut Command) -> Result<()> {

@@ -183,8 +183,13 @@ fn put<K>(map: &mut BTreeMap<String, K>, name: &str, object: Option<K>) {
     }
 }
 
-fn follow<K>(watches: &mut JoinSet<()>, client: &Client, namespace: &str, sender: &watch::Sender<Seen>, apply: impl Fn(&mut Seen, &str, Option<K>) + Send + 'static)
-where
+fn follow<K>(
+    watches: &mut JoinSet<()>,
+    client: &Client,
+    namespace: &str,
+    sender: &watch::Sender<Seen>,
+    apply: impl Fn(&mut Seen, &str, Option<K>) + Send + 'static,
+) where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);

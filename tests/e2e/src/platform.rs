@@ -64,9 +64,8 @@ pub fn install(cluster: &Cluster) -> Result<InCluster> {
         items.push(object);
     }
     // The namespace and the definitions are there before what needs them.
-    let (first, rest): (Vec<_>, Vec<_>) = items.into_iter().partition(|object| {
-        matches!(object.get("kind").and_then(Value::as_str), Some("Namespace" | "CustomResourceDefinition"))
-    });
+    let (first, rest): (Vec<_>, Vec<_>) =
+        items.into_iter().partition(|object| matches!(object.get("kind").and_then(Value::as_str), Some("Namespace" | "CustomResourceDefinition")));
     for items in [first, rest] {
         kubectl.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string())?;
     }

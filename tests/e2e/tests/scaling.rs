@@ -22,7 +22,7 @@ impl Setting {
         let namespace = TestNamespace::create(cluster, name)?;
         let prometheus = Prometheus::start(Answer::Value(load)).await?;
         let operator = Operator::start(cluster, namespace.name(), &[])?;
-        let policy = wasm_policy("rule", json!({ "builtin": { "name": "threshold" } }), json!({ "target": 0.8, "seconds": 1, "downSeconds": 2 }));
+        let policy = wasm_policy("rule", json!({ "builtin": { "name": "threshold" } }), json!({ "target": 0.8, "up": 0.9, "seconds": 1, "downSeconds": 2 }));
         namespace.kubectl().apply(&policy.to_string())?;
         Ok(Self { cluster, namespace, prometheus, operator })
     }
@@ -159,7 +159,9 @@ async fn dry_run_and_pause_change_nothing() -> Result<()> {
     object["spec"]["scaling"]["mode"] = json!("DryRun");
     setting.apply(&object)?;
     setting.wait_condition("lp/edge", "ScalingActive", "False", "DryRun")?;
-    wait_until("the decision is recorded", PATIENCE, || Ok(setting.get("lp/edge")?.pointer("/status/lastDecision/to").and_then(Value::as_u64).filter(|to| *to == 7)))?;
+    wait_until("the decision is recorded", PATIENCE, || {
+        Ok(setting.get("lp/edge")?.pointer("/status/lastDecision/to").and_then(Value::as_u64).filter(|to| *to == 7))
+    })?;
     assert_eq!(setting.get("deploy/edge-collector")?.pointer("/spec/replicas").and_then(Value::as_u64), Some(1));
     object["spec"]["scaling"]["paused"] = json!(true);
     object["spec"]["scaling"]["mode"] = json!("Enforce");
@@ -206,7 +208,8 @@ async fn an_operator_that_is_killed_at_random_ends_in_the_same_state_without_fla
         setting.operator = Operator::spawn(setting.cluster, setting.namespace.name(), &[])?;
     }
     setting.operator.wait_ready()?;
-    setting.wait_replicas("deploy/edge-collector", 14)?;
+    setting.prometheus.say(Answer::Value(1500.0));
+    setting.wait_replicas("deploy/edge-collector", 19)?;
     println!("replicas through 20 kills: {seen:?}");
     assert!(seen.is_sorted(), "replicas fell while the load rose: {seen:?}");
     Ok(())

@@ -85,14 +85,8 @@ pub fn check_outcome(job: &Job, pod: Option<&Pod>) -> CheckOutcome {
         return match end.exit_code {
             0 => CheckOutcome::Accepted,
             // A collector that was killed ends with another code; one that could not be started too.
-            REFUSED => CheckOutcome::Rejected(if message.is_empty() {
-                "the collector gave no reason".to_owned()
-            } else {
-                message
-            }),
-            code => CheckOutcome::Inconclusive(
-                format!("the check ended with exit code {code} ({reason}) {message}").trim_end().to_owned(),
-            ),
+            REFUSED => CheckOutcome::Rejected(if message.is_empty() { "the collector gave no reason".to_owned() } else { message }),
+            code => CheckOutcome::Inconclusive(format!("the check ended with exit code {code} ({reason}) {message}").trim_end().to_owned()),
         };
     }
     let status = job.status.clone().unwrap_or_default();
@@ -114,20 +108,14 @@ pub fn check_outcome(job: &Job, pod: Option<&Pod>) -> CheckOutcome {
 
 fn waiting(container: &ContainerStatus) -> Option<String> {
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
-    let reason =
-        waiting.reason.as_deref().filter(|reason| !["ContainerCreating", "PodInitializing"].contains(reason))?;
+    let reason = waiting.reason.as_deref().filter(|reason| !["ContainerCreating", "PodInitializing"].contains(reason))?;
     Some(format!("{reason} {}", waiting.message.as_deref().unwrap_or_default()).trim_end().to_owned())
 }
 
 fn unschedulable(pod: &Pod) -> Option<String> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let scheduled =
-        conditions.iter().find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
-    Some(format!(
-        "{} {}",
-        scheduled.reason.as_deref().unwrap_or_default(),
-        scheduled.message.as_deref().unwrap_or_default()
-    ))
+    let scheduled = conditions.iter().find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
+    Some(format!("{} {}", scheduled.reason.as_deref().unwrap_or_default(), scheduled.message.as_deref().unwrap_or_default()))
 }
 
 /// The end of a message, where the collector says what is wrong, on one line.

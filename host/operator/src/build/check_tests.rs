@@ -7,17 +7,12 @@ use serde_json::{Value, json};
 
 #[test]
 fn the_job_runs_the_collectors_own_check_once_and_is_no_replica() {
-    let valid = valid_collector(|engine| {
-        engine["resources"] = json!({ "limits": { "memory": "1Gi" }, "requests": { "cpu": "2" } })
-    });
+    let valid = valid_collector(|engine| engine["resources"] = json!({ "limits": { "memory": "1Gi" }, "requests": { "cpu": "2" } }));
     let job = validation_job(&valid, "1").unwrap();
     assert_eq!(job.name, format!("logs-check-{}", valid.revision().unwrap().hash()));
     let parsed: Job = serde_json::from_value(job.json).unwrap();
     let spec = parsed.spec.unwrap();
-    assert_eq!(
-        (spec.backoff_limit, spec.active_deadline_seconds, spec.ttl_seconds_after_finished),
-        (Some(0), Some(120), Some(300))
-    );
+    assert_eq!((spec.backoff_limit, spec.active_deadline_seconds, spec.ttl_seconds_after_finished), (Some(0), Some(120), Some(300)));
     let labels = spec.template.metadata.unwrap().labels.unwrap();
     assert_eq!(labels[LABEL_CONFIG_CHECK], "logs");
     assert!(!labels.contains_key(names::LABEL_PROCESSOR));
@@ -33,16 +28,12 @@ fn the_job_runs_the_collectors_own_check_once_and_is_no_replica() {
 
 #[test]
 fn other_engines_have_no_check() {
-    assert!(
-        validation_job(&valid_template(json!({ "spec": { "containers": [{ "name": "a", "image": "i" }] } })), "1")
-            .is_none()
-    );
+    assert!(validation_job(&valid_template(json!({ "spec": { "containers": [{ "name": "a", "image": "i" }] } })), "1").is_none());
 }
 
 fn outcome(job: Value, pod: Option<Value>) -> CheckOutcome {
     let job: Job = serde_json::from_value(json!({ "metadata": {}, "status": job })).unwrap();
-    let pod: Option<Pod> =
-        pod.map(|status| serde_json::from_value(json!({ "metadata": {}, "status": status })).unwrap());
+    let pod: Option<Pod> = pod.map(|status| serde_json::from_value(json!({ "metadata": {}, "status": status })).unwrap());
     check_outcome(&job, pod.as_ref())
 }
 
@@ -69,10 +60,7 @@ fn a_pod_that_does_not_start_says_why() {
         "name": "collector", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
         "state": { "waiting": { "reason": "ImagePullBackOff", "message": "not found" } },
     }] });
-    assert_eq!(
-        outcome(json!({ "active": 1 }), Some(pod)),
-        CheckOutcome::Running { waiting: Some("ImagePullBackOff not found".into()) }
-    );
+    assert_eq!(outcome(json!({ "active": 1 }), Some(pod)), CheckOutcome::Running { waiting: Some("ImagePullBackOff not found".into()) });
     assert_eq!(outcome(json!({}), None), CheckOutcome::Running { waiting: None });
 }
 
@@ -85,10 +73,6 @@ fn a_job_whose_pod_is_gone_has_no_verdict_unless_it_succeeded() {
 
 #[test]
 fn of_a_long_message_the_end_is_kept() {
-    let CheckOutcome::Rejected(message) =
-        outcome(json!({}), Some(ended(1, "Error", &format!("{} the cause", "word ".repeat(500)))))
-    else {
-        panic!()
-    };
+    let CheckOutcome::Rejected(message) = outcome(json!({}), Some(ended(1, "Error", &format!("{} the cause", "word ".repeat(500))))) else { panic!() };
     assert!(message.chars().count() <= 1_001 && message.ends_with("the cause"));
 }

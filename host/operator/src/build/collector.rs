@@ -56,12 +56,7 @@ pub struct Health {
 impl Facts {
     /// Reads a configuration that was rewritten.
     pub(super) fn of(config: &Map<String, Value>, notices: &mut Vec<Notice>) -> Self {
-        Self {
-            ports: ports::of(config, notices),
-            health: health(config),
-            queue_unit: queue_unit(config),
-            batch_ms: batch_ms(config),
-        }
+        Self { ports: ports::of(config, notices), health: health(config), queue_unit: queue_unit(config), batch_ms: batch_ms(config) }
     }
 }
 
@@ -198,10 +193,9 @@ fn go_duration_ms(text: &str) -> Option<u64> {
     while !rest.is_empty() {
         let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.')?);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        let (unit, tail) =
-            [("ms", 1_000), ("us", 1), ("µs", 1), ("ns", 0), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000)]
-                .into_iter()
-                .find_map(|(name, factor)| after.strip_prefix(name).map(|tail| (factor, tail)))?;
+        let (unit, tail) = [("ms", 1_000), ("us", 1), ("µs", 1), ("ns", 0), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000)]
+            .into_iter()
+            .find_map(|(name, factor)| after.strip_prefix(name).map(|tail| (factor, tail)))?;
         let mut digit = unit;
         micros = micros.saturating_add(whole.parse::<u64>().ok()?.saturating_mul(unit));
         for c in fraction.chars() {

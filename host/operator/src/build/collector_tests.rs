@@ -172,28 +172,21 @@ fn ports_are_those_of_receivers_that_are_used_and_can_be_reached() {
     let ports: Vec<_> = facts.ports.iter().map(|port| (port.name.as_str(), port.port, port.protocol)).collect();
     assert_eq!(
         ports,
-        [
-            ("otlp-grpc", 4317, Protocol::Tcp),
-            ("otlp-http", 4318, Protocol::Tcp),
-            ("port-5317", 5317, Protocol::Tcp),
-            ("syslog-udp", 54526, Protocol::Udp),
-        ]
+        [("otlp-grpc", 4317, Protocol::Tcp), ("otlp-http", 4318, Protocol::Tcp), ("port-5317", 5317, Protocol::Tcp), ("syslog-udp", 54526, Protocol::Udp),]
     );
     assert!(notices.is_empty());
 }
 
 #[test]
 fn a_receiver_on_localhost_is_pointed_out() {
-    let (facts, notices) =
-        facts(with_receiver("otlp", json!({ "protocols": { "grpc": { "endpoint": "localhost:4317" } } })));
+    let (facts, notices) = facts(with_receiver("otlp", json!({ "protocols": { "grpc": { "endpoint": "localhost:4317" } } })));
     assert!(facts.ports.is_empty());
     assert_eq!(codes(&notices), ["ReceiverOnLocalhost"]);
 }
 
 #[test]
 fn a_port_from_the_environment_is_pointed_out() {
-    let (_, notices) =
-        facts(with_receiver("otlp", json!({ "protocols": { "grpc": { "endpoint": "0.0.0.0:${env:PORT}" } } })));
+    let (_, notices) = facts(with_receiver("otlp", json!({ "protocols": { "grpc": { "endpoint": "0.0.0.0:${env:PORT}" } } })));
     assert_eq!(codes(&notices), ["ReceiverPortUnknown"]);
 }
 

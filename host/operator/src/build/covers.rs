@@ -25,12 +25,10 @@ fn covered(live: &Value, desired: &Value, key: &str) -> bool {
     match (live, desired) {
         (Value::Object(live), Value::Object(desired)) => {
             let quantities = matches!(key, "limits" | "requests" | "capacity" | "hard");
-            desired.iter().filter(|(name, _)| *name != ANNOTATION_OPERATOR_VERSION).all(|(name, wanted)| {
-                match live.get(name) {
-                    Some(found) if quantities => same_quantity(found, wanted),
-                    Some(found) => covered(found, wanted, name),
-                    None => says_nothing(wanted),
-                }
+            desired.iter().filter(|(name, _)| *name != ANNOTATION_OPERATOR_VERSION).all(|(name, wanted)| match live.get(name) {
+                Some(found) if quantities => same_quantity(found, wanted),
+                Some(found) => covered(found, wanted, name),
+                None => says_nothing(wanted),
             })
         }
         (Value::Array(live), Value::Array(desired)) => list_covered(live, desired),
@@ -57,12 +55,8 @@ fn list_covered(live: &[Value], desired: &[Value]) -> bool {
     match by_key {
         // The key of a toleration or topology constraint is not its identity, but one that is there
         // with all desired fields is there.
-        Some(key) => desired
-            .iter()
-            .all(|wanted| live.iter().any(|found| found.get(key) == wanted.get(key) && covered(found, wanted, ""))),
-        None => {
-            live.len() == desired.len() && live.iter().zip(desired).all(|(live, desired)| covered(live, desired, ""))
-        }
+        Some(key) => desired.iter().all(|wanted| live.iter().any(|found| found.get(key) == wanted.get(key) && covered(found, wanted, ""))),
+        None => live.len() == desired.len() && live.iter().zip(desired).all(|(live, desired)| covered(live, desired, "")),
     }
 }
 
@@ -155,16 +149,11 @@ mod tests {
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            any::<bool>().prop_map(Value::from),
-            any::<i32>().prop_map(Value::from),
-            "[a-z]{0,4}".prop_map(Value::from)
-        ];
+        let leaf = prop_oneof![any::<bool>().prop_map(Value::from), any::<i32>().prop_map(Value::from), "[a-z]{0,4}".prop_map(Value::from)];
         leaf.prop_recursive(3, 24, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-                prop::collection::btree_map("name|limits|[a-c]", inner, 0..4)
-                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+                prop::collection::btree_map("name|limits|[a-c]", inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
             ]
         })
     }

@@ -84,19 +84,13 @@ pub(super) fn validate(metrics: &Metrics, engine_port: Option<u16>) -> Result<Va
         return Err(Invalid::new(at("window"), "it must hold two to 3600 intervals: change window or interval"));
     }
     if metrics.effective_staleness() < metrics.interval {
-        return Err(Invalid::new(
-            at("staleness"),
-            "it must be at least interval, or every sample would be stale before the next one",
-        ));
+        return Err(Invalid::new(at("staleness"), "it must be at least interval, or every sample would be stale before the next one"));
     }
     let series = series(metrics)?;
     let scraped = series.iter().any(|series| matches!(series.source, Source::Scrape { .. }));
     let asked = series.iter().any(|series| matches!(series.source, Source::PromQl { .. }));
     if asked && metrics.prometheus.is_none() {
-        return Err(Invalid::new(
-            at("prometheus"),
-            "a series asks a Prometheus server and none is given: set prometheus.url",
-        ));
+        return Err(Invalid::new(at("prometheus"), "a series asks a Prometheus server and none is given: set prometheus.url"));
     }
     let scrape = scrape(metrics, engine_port);
     if scraped && scrape.is_none() {
@@ -135,10 +129,7 @@ fn prometheus(server: &Prometheus, interval: Duration) -> Result<ValidPrometheus
         (Some(token), None) => PromAuth::Bearer(token.clone()),
         (None, Some(basic)) => PromAuth::Basic(basic.clone()),
         (Some(_), Some(_)) => {
-            return Err(Invalid::new(
-                "spec.metrics.prometheus",
-                "set at most one of bearerTokenSecretRef and basicAuthSecretRef",
-            ));
+            return Err(Invalid::new("spec.metrics.prometheus", "set at most one of bearerTokenSecretRef and basicAuthSecretRef"));
         }
     };
     Ok(ValidPrometheus {

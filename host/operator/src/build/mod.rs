@@ -34,10 +34,7 @@ mod yaml;
 pub use check::{CheckOutcome, check_outcome, validation_job};
 pub use covers::covers;
 pub use measure::{PromAuth, ValidMetrics, ValidPrometheus, ValidScrape};
-pub use names::{
-    ANNOTATION_LAST_GOOD, ANNOTATION_ROLLED_BACK, LABEL_CONFIG_CHECK, check_job_name, config_map_name, service_name,
-    workload_name,
-};
+pub use names::{ANNOTATION_LAST_GOOD, ANNOTATION_ROLLED_BACK, LABEL_CONFIG_CHECK, check_job_name, config_map_name, service_name, workload_name};
 pub use objects::{Deploy, Desired, Inputs, Object, ObjectKind, adoption_patch, objects};
 pub use ports::Port;
 pub use revision::{ConfigHash, INFO_LABEL, Revision};

@@ -3,8 +3,7 @@
 //! ([`mod@super::covers`]) and applies what differs.
 
 use super::names::{
-    ANNOTATION_APPLIED, ANNOTATION_LAST_GOOD, ANNOTATION_OPERATOR_VERSION, ANNOTATION_ROLLED_BACK, config_map_name,
-    service_name, workload_name,
+    ANNOTATION_APPLIED, ANNOTATION_LAST_GOOD, ANNOTATION_OPERATOR_VERSION, ANNOTATION_ROLLED_BACK, config_map_name, service_name, workload_name,
 };
 use super::pod::{self, extend};
 use super::revision::{ConfigHash, KEY_CONFIG, KEY_ENGINE, Revision, to_json};
@@ -150,8 +149,7 @@ pub fn objects(valid: &Valid, inputs: &Inputs<'_>) -> Desired {
                 Deploy::Earlier(earlier) => Some(earlier),
                 Deploy::Keep => None,
             };
-            desired.workload =
-                deployed.map(|revision| deployment(owner, pod::template(owner, revision, inputs), inputs));
+            desired.workload = deployed.map(|revision| deployment(owner, pod::template(owner, revision, inputs), inputs));
             // The Service follows what runs: ports of a configuration that was refused lead nowhere.
             pod::service_ports(deployed.unwrap_or(revision))
                 .iter()
@@ -232,12 +230,7 @@ fn deployment(owner: &Owner, template: Value, inputs: &Inputs<'_>) -> Object {
 fn service(owner: &Owner, name: String, ports: Vec<Value>) -> Object {
     let mut selector = selector(owner);
     extend(&mut selector, json!({ names::LABEL_DRAINING: "false" }));
-    object(
-        ObjectKind::Service,
-        owner,
-        name,
-        json!({ "spec": { "type": "ClusterIP", "selector": selector, "ports": ports } }),
-    )
+    object(ObjectKind::Service, owner, name, json!({ "spec": { "type": "ClusterIP", "selector": selector, "ports": ports } }))
 }
 
 fn template_pod(owner: &Owner, template: &Template) -> Value {
@@ -250,8 +243,7 @@ fn template_pod(owner: &Owner, template: &Template) -> Value {
 /// Ports of the Service: those that the containers name.
 fn template_ports(template: &Template) -> Vec<Value> {
     let containers = template.pod.get("containers").and_then(Value::as_array);
-    let declared =
-        containers.into_iter().flatten().filter_map(|container| container.get("ports")?.as_array()).flatten();
+    let declared = containers.into_iter().flatten().filter_map(|container| container.get("ports")?.as_array()).flatten();
     let mut names = BTreeSet::new();
     let mut taken = BTreeSet::new();
     let mut ports = Vec::new();
@@ -261,8 +253,7 @@ fn template_ports(template: &Template) -> Vec<Value> {
         if !taken.insert((number, protocol)) {
             continue;
         }
-        let wanted =
-            declared.get("name").and_then(Value::as_str).map_or_else(|| format!("port-{number}"), str::to_owned);
+        let wanted = declared.get("name").and_then(Value::as_str).map_or_else(|| format!("port-{number}"), str::to_owned);
         let fallback = format!("port-{number}-{}", protocol.to_lowercase());
         let name = if names.insert(wanted.clone()) { wanted } else { fallback };
         ports.push(json!({ "name": name, "port": number, "targetPort": number, "protocol": protocol }));

@@ -176,12 +176,8 @@ fn queue_volume(engine: &OtelCollector) -> Option<Value> {
 
 /// Ports of the Service and of the pods: the user's, then what the receivers listen on.
 pub(super) fn service_ports(revision: &Revision) -> Vec<Port> {
-    let mut ports: Vec<Port> = revision
-        .engine()
-        .ports
-        .iter()
-        .map(|port| Port { name: port.name.clone(), port: port.port, protocol: port.protocol, app_protocol: None })
-        .collect();
+    let mut ports: Vec<Port> =
+        revision.engine().ports.iter().map(|port| Port { name: port.name.clone(), port: port.port, protocol: port.protocol, app_protocol: None }).collect();
     for derived in &revision.facts().ports {
         let known = |port: &&mut Port| port.port == derived.port && port.protocol == derived.protocol;
         if let Some(named) = ports.iter_mut().find(known) {
@@ -201,8 +197,7 @@ fn container_ports(revision: &Revision) -> Vec<Value> {
     let name = if served.iter().any(|port| port.name == "metrics") { "weir-metrics" } else { "metrics" };
     let own = (!served.iter().any(|port| port.port == metrics && port.protocol == Protocol::Tcp))
         .then(|| json!({ "name": name, "containerPort": metrics, "protocol": "TCP" }));
-    let port =
-        |port: &Port| json!({ "name": port.name, "containerPort": port.port, "protocol": port.protocol.as_str() });
+    let port = |port: &Port| json!({ "name": port.name, "containerPort": port.port, "protocol": port.protocol.as_str() });
     served.iter().map(port).chain(own).collect()
 }
 
@@ -270,12 +265,8 @@ fn agent(revision: &Revision, inputs: &Inputs<'_>) -> Option<Agent> {
 /// Holds the collector until it is empty; without an agent, until the Service has forgotten it.
 fn pre_stop(engine: &OtelCollector, agent: Option<&Agent>) -> Option<Value> {
     match agent {
-        Some(agent) => {
-            Some(json!({ "preStop": { "httpGet": { "path": "/drain", "port": agent.port, "scheme": "HTTP" } } }))
-        }
-        None if engine.termination_grace_period_seconds > 2 * SHUTDOWN_SECONDS => {
-            Some(json!({ "preStop": { "sleep": { "seconds": SHUTDOWN_SECONDS } } }))
-        }
+        Some(agent) => Some(json!({ "preStop": { "httpGet": { "path": "/drain", "port": agent.port, "scheme": "HTTP" } } })),
+        None if engine.termination_grace_period_seconds > 2 * SHUTDOWN_SECONDS => Some(json!({ "preStop": { "sleep": { "seconds": SHUTDOWN_SECONDS } } })),
         None => None,
     }
 }

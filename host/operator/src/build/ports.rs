@@ -138,8 +138,7 @@ fn add(endpoint: &str, around: &Map<String, Value>, path: &[&str], ports: &mut V
 /// A name from where the port was found, for example `otlp-grpc`.
 fn name(path: &[&str], port: u16, taken: &[Port]) -> String {
     let words: Vec<&str> = path.iter().copied().filter(|part| *part != "protocols").collect();
-    let cleaned: String =
-        words.join("-").to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let cleaned: String = words.join("-").to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let parts: Vec<&str> = cleaned.split('-').filter(|part| !part.is_empty()).collect();
     let name = parts.join("-");
     let fits = name.len() <= 15 && name.contains(|c: char| c.is_ascii_lowercase());

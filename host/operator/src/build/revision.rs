@@ -92,9 +92,7 @@ impl Revision {
         if size > MOST_BYTES {
             return Err(Invalid::new(
                 "spec.engine.otelCollector.config",
-                format!(
-                    "the configuration has {size} bytes and a ConfigMap holds 1 MiB: shorten it, or let the collector include parts of it from files"
-                ),
+                format!("the configuration has {size} bytes and a ConfigMap holds 1 MiB: shorten it, or let the collector include parts of it from files"),
             ));
         }
         Ok((revision, notices))
@@ -106,22 +104,15 @@ impl Revision {
     /// When the ConfigMap was not written by Weir or was changed.
     pub fn from_config_map(map: &ConfigMap) -> Result<Self, Invalid> {
         let name = map.metadata.name.as_deref().unwrap_or_default();
-        let broken = |why: String| {
-            Invalid::new(
-                format!("ConfigMap {name}"),
-                format!("{why}: delete it; it is written again when it is needed"),
-            )
-        };
+        let broken = |why: String| Invalid::new(format!("ConfigMap {name}"), format!("{why}: delete it; it is written again when it is needed"));
         let missing = |what: &str| broken(format!("it has no {what}"));
         let text = |key: &str| map.data.as_ref().and_then(|data| data.get(key)).ok_or_else(|| missing(key));
         let annotation = map.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_CONFIG_HASH));
         let hash = annotation.ok_or_else(|| missing(ANNOTATION_CONFIG_HASH))?.parse::<ConfigHash>();
         let hash = hash.map_err(|error| broken(error.to_string()))?;
         let yaml = text(KEY_CONFIG)?.clone();
-        let config: Map<String, Value> = serde_yaml_ng::from_str(&yaml)
-            .map_err(|error| broken(format!("its {KEY_CONFIG} can't be read ({error})")))?;
-        let engine: OtelCollector = serde_json::from_str(text(KEY_ENGINE)?)
-            .map_err(|error| broken(format!("its {KEY_ENGINE} can't be read ({error})")))?;
+        let config: Map<String, Value> = serde_yaml_ng::from_str(&yaml).map_err(|error| broken(format!("its {KEY_CONFIG} can't be read ({error})")))?;
+        let engine: OtelCollector = serde_json::from_str(text(KEY_ENGINE)?).map_err(|error| broken(format!("its {KEY_ENGINE} can't be read ({error})")))?;
         let facts = Facts::of(&config, &mut Vec::new());
         Ok(Self { hash, engine, yaml, facts })
     }

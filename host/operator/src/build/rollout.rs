@@ -235,8 +235,7 @@ fn garbage(state: &State<'_>, last_good: Option<&ConfigHash>, deploy: Option<&Co
     if !matches!(state.progress, Progress::Settled { .. }) || deploy != state.running {
         return Vec::new();
     }
-    let needed: BTreeSet<&ConfigHash> =
-        [Some(state.desired), state.running, last_good, deploy].into_iter().flatten().collect();
+    let needed: BTreeSet<&ConfigHash> = [Some(state.desired), state.running, last_good, deploy].into_iter().flatten().collect();
     state.existing.iter().filter(|hash| !needed.contains(hash)).cloned().collect()
 }
 
@@ -247,31 +246,22 @@ fn verdict(status: Status, reason: &'static str, message: impl Into<String>) -> 
 fn accepted(state: &State<'_>, fate: &Fate<'_>) -> Verdict {
     let desired = state.desired;
     match fate {
-        Fate::Rejected(message) => verdict(
-            Status::False,
-            reason::CONFIG_REJECTED,
-            format!("the collector refuses configuration {desired}: {message}. {}", stays(state)),
-        ),
+        Fate::Rejected(message) => {
+            verdict(Status::False, reason::CONFIG_REJECTED, format!("the collector refuses configuration {desired}: {message}. {}", stays(state)))
+        }
         Fate::Deploy | Fate::Failed(_) if state.check == ConfigCheck::Skip => {
             verdict(Status::True, reason::CONFIG_CHECK_SKIPPED, "not checked, because configCheck is Skip")
         }
-        Fate::Deploy | Fate::Failed(_) => {
-            verdict(Status::True, reason::AS_EXPECTED, format!("the collector takes configuration {desired}"))
-        }
+        Fate::Deploy | Fate::Failed(_) => verdict(Status::True, reason::AS_EXPECTED, format!("the collector takes configuration {desired}")),
         Fate::Wait => match state.job {
             CheckOutcome::Inconclusive(message) => verdict(
                 Status::Unknown,
                 CHECK_INCONCLUSIVE,
-                format!(
-                    "the check of configuration {desired} ended without a verdict and will be made again: {message}. {}",
-                    stays(state)
-                ),
+                format!("the check of configuration {desired} ended without a verdict and will be made again: {message}. {}", stays(state)),
             ),
-            CheckOutcome::Running { waiting: Some(waiting) } => verdict(
-                Status::Unknown,
-                CHECKING,
-                format!("the check of configuration {desired} does not start: {waiting}"),
-            ),
+            CheckOutcome::Running { waiting: Some(waiting) } => {
+                verdict(Status::Unknown, CHECKING, format!("the check of configuration {desired} does not start: {waiting}"))
+            }
             _ => verdict(Status::Unknown, CHECKING, format!("the collector checks configuration {desired}")),
         },
     }
@@ -289,9 +279,7 @@ fn confirmed(state: &State<'_>, fate: &Fate<'_>, deploy: Option<&ConfigHash>) ->
     match fate {
         Fate::Failed(message) => {
             let good = deploy.map_or_else(String::new, ToString::to_string);
-            let text = format!(
-                "configuration {desired} was rolled out and failed: {message}. {good} was put back; change the spec to try again"
-            );
+            let text = format!("configuration {desired} was rolled out and failed: {message}. {good} was put back; change the spec to try again");
             return verdict(Status::False, reason::ROLLED_BACK, text);
         }
         Fate::Rejected(_) => return verdict(Status::False, reason::CONFIG_REJECTED, stays(state)),
@@ -305,22 +293,14 @@ fn confirmed(state: &State<'_>, fate: &Fate<'_>, deploy: Option<&ConfigHash>) ->
         return rolling(format!("configuration {desired} is being rolled out"));
     }
     match (state.progress, state.confirmed) {
-        (Progress::Failing(message), _) => verdict(
-            Status::False,
-            reason::DEGRADED,
-            format!("configuration {desired} fails and there is no earlier one to put back: {message}"),
-        ),
+        (Progress::Failing(message), _) => {
+            verdict(Status::False, reason::DEGRADED, format!("configuration {desired} fails and there is no earlier one to put back: {message}"))
+        }
         (Progress::Idle, _) => verdict(Status::Unknown, reason::NO_REPLICAS, "no replica runs, so none can confirm"),
         (Progress::Rolling, None) => rolling(format!("configuration {desired} is being rolled out")),
-        (_, Some(Confirmed { replicas, of })) if replicas < of => {
-            rolling(format!("{replicas} of {of} replicas confirm configuration {desired}"))
-        }
-        (Progress::Rolling, Some(Confirmed { of, .. })) => {
-            rolling(format!("{of} replicas confirm configuration {desired}, and not all are ready"))
-        }
-        (Progress::Settled { .. }, _) => {
-            verdict(Status::True, reason::AS_EXPECTED, format!("all replicas run configuration {desired}"))
-        }
+        (_, Some(Confirmed { replicas, of })) if replicas < of => rolling(format!("{replicas} of {of} replicas confirm configuration {desired}")),
+        (Progress::Rolling, Some(Confirmed { of, .. })) => rolling(format!("{of} replicas confirm configuration {desired}, and not all are ready")),
+        (Progress::Settled { .. }, _) => verdict(Status::True, reason::AS_EXPECTED, format!("all replicas run configuration {desired}")),
     }
 }
 

@@ -129,11 +129,7 @@ fn a_check_without_a_verdict_leaves_what_runs() {
 
 #[test]
 fn a_configuration_that_crashes_is_put_back_and_stays_away() {
-    let mut known = Known {
-        running: Some(hash(2)),
-        progress: Progress::Failing("CrashLoopBackOff".into()),
-        ..Known::steady().wants(2)
-    };
+    let mut known = Known { running: Some(hash(2)), progress: Progress::Failing("CrashLoopBackOff".into()), ..Known::steady().wants(2) };
     let first = known.step();
     assert_eq!((first.deploy.clone(), first.change), (Some(hash(1)), Some(Change::RolledBack)));
     assert_eq!((first.rolled_back.clone(), first.last_good.clone()), (Some(hash(2)), Some(hash(1))));
@@ -157,8 +153,7 @@ fn a_first_configuration_that_crashes_stays_and_is_reported() {
 
 #[test]
 fn readiness_for_a_moment_makes_nothing_a_good_one() {
-    let mut known =
-        Known { running: Some(hash(2)), progress: Progress::Settled { ready_ms: 1_000 }, ..Known::steady().wants(2) };
+    let mut known = Known { running: Some(hash(2)), progress: Progress::Settled { ready_ms: 1_000 }, ..Known::steady().wants(2) };
     assert_eq!(known.step().last_good, Some(hash(1)));
     known.progress = Progress::Settled { ready_ms: PROVEN_MS };
     assert_eq!(known.step().last_good, Some(hash(2)));
@@ -172,8 +167,7 @@ fn going_back_to_the_last_good_one_needs_no_check() {
 
 #[test]
 fn while_the_next_one_is_checked_a_failing_one_is_put_back() {
-    let known =
-        Known { running: Some(hash(2)), progress: Progress::Failing("stalled".into()), ..Known::steady().wants(3) };
+    let known = Known { running: Some(hash(2)), progress: Progress::Failing("stalled".into()), ..Known::steady().wants(3) };
     let step = known.step();
     assert_eq!((step.deploy, step.start_check, step.rolled_back), (Some(hash(1)), true, None));
 }
@@ -187,12 +181,7 @@ fn replicas_that_do_not_confirm_yet_are_counted() {
 
 #[test]
 fn a_last_good_one_whose_config_map_is_gone_is_none() {
-    let known = Known {
-        running: Some(hash(2)),
-        progress: Progress::Failing("x".into()),
-        existing: vec![hash(2)],
-        ..Known::steady().wants(2)
-    };
+    let known = Known { running: Some(hash(2)), progress: Progress::Failing("x".into()), existing: vec![hash(2)], ..Known::steady().wants(2) };
     assert_eq!(known.step().deploy, Some(hash(2)));
 }
 

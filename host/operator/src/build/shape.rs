@@ -25,10 +25,7 @@ pub(super) fn check(config: &Map<String, Value>) -> Result<(), Invalid> {
         }
     }
     if components(config, &["receivers"]).is_some_and(|known| known.is_empty()) {
-        return Err(Invalid::new(
-            format!("{PATH}.receivers"),
-            "there is none: write at least one receiver, for example otlp",
-        ));
+        return Err(Invalid::new(format!("{PATH}.receivers"), "there is none: write at least one receiver, for example otlp"));
     }
     let service = config.get("service").unwrap_or(&Value::Null);
     if reference(service) {
@@ -44,10 +41,7 @@ pub(super) fn check(config: &Map<String, Value>) -> Result<(), Invalid> {
             }
         }
         _ => {
-            return Err(Invalid::new(
-                at,
-                "there is none: write for example logs: {receivers: [otlp], exporters: [debug]}",
-            ));
+            return Err(Invalid::new(at, "there is none: write for example logs: {receivers: [otlp], exporters: [debug]}"));
         }
     }
     if let Some(enabled) = service.get("extensions").and_then(Value::as_array) {
@@ -71,10 +65,7 @@ fn check_pipeline(config: &Map<String, Value>, pipeline: &Value, at: &str) -> Re
             None | Some(Value::Null) if part == "processors" => {}
             Some(text) if reference(text) => {}
             _ => {
-                return Err(Invalid::new(
-                    at,
-                    format!("it must be a list with at least one of the {part} that are defined"),
-                ));
+                return Err(Invalid::new(at, format!("it must be a list with at least one of the {part} that are defined")));
             }
         }
     }
@@ -88,13 +79,7 @@ fn defined(config: &Map<String, Value>, ids: &[Value], sections: &[&str], at: &s
         None => Ok(()),
         Some(id) => {
             let there = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            Err(Invalid::new(
-                at,
-                format!(
-                    "{id} is not defined in {}: define it, or use one of those that are ({there})",
-                    sections.join(" or ")
-                ),
-            ))
+            Err(Invalid::new(at, format!("{id} is not defined in {}: define it, or use one of those that are ({there})", sections.join(" or "))))
         }
     }
 }
@@ -124,10 +109,7 @@ pub(super) fn notices(config: &Map<String, Value>, spec: &OtelCollector, notices
         let queue = exporter.get("sending_queue").filter(|queue| !queue.is_null());
         let off = queue.is_some_and(|queue| queue.get("enabled") == Some(&Value::Bool(false)));
         let stored = queue.is_some_and(|queue| queue.get("storage").is_some());
-        if ["otlp", "otlp_grpc", "otlphttp", "otlp_http", "loki", "kafka", "elasticsearch"].contains(&kind_of(id))
-            && !off
-            && !stored
-        {
+        if ["otlp", "otlp_grpc", "otlphttp", "otlp_http", "loki", "kafka", "elasticsearch"].contains(&kind_of(id)) && !off && !stored {
             notices.push(Notice::new(
                 "QueueInMemory",
                 format!("exporters.{id} keeps its queue in memory, so what waits in it is lost when its replica crashes: set sending_queue.storage to a file_storage extension, and queueVolume"),

@@ -14,8 +14,7 @@ use weir_core::ids::ObjectRef;
 use weir_core::scaling::Objectives;
 use weir_core::snapshot::Mode;
 use weir_crds::log_processor::{
-    CapacityPerReplica, DirectionGuardrails, EngineChoice, OtelCollector, PodTemplate, Scaling, TargetKind,
-    scaling::Mode as SpecMode,
+    CapacityPerReplica, DirectionGuardrails, EngineChoice, OtelCollector, PodTemplate, Scaling, TargetKind, scaling::Mode as SpecMode,
 };
 use weir_crds::{Duration, LogProcessor, Opaque};
 
@@ -161,11 +160,7 @@ impl Valid {
     pub fn workload_key(&self) -> WorkloadKey {
         match &self.engine {
             ValidEngine::Target(key) => key.clone(),
-            _ => WorkloadKey::new(
-                WorkloadKind::Deployment,
-                self.owner.namespace.clone(),
-                workload_name(&self.owner.name),
-            ),
+            _ => WorkloadKey::new(WorkloadKind::Deployment, self.owner.namespace.clone(), workload_name(&self.owner.name)),
         }
     }
 
@@ -234,10 +229,7 @@ fn owner(processor: &LogProcessor) -> Result<Owner, Invalid> {
     let meta = &processor.metadata;
     let text = |field: &str, value: &Option<String>| match value {
         Some(text) if !text.is_empty() => Ok(text.clone()),
-        _ => Err(Invalid::new(
-            format!("metadata.{field}"),
-            "it is missing, which the API server does not let happen: the object was not read from a cluster",
-        )),
+        _ => Err(Invalid::new(format!("metadata.{field}"), "it is missing, which the API server does not let happen: the object was not read from a cluster")),
     };
     Ok(Owner {
         namespace: text("namespace", &meta.namespace)?,
@@ -252,10 +244,7 @@ fn valid_scaling(scaling: &Scaling, owner: &Owner) -> ValidScaling {
     let namespace = policy.namespace.clone().unwrap_or_else(|| owner.namespace.clone());
     ValidScaling {
         policy: ObjectRef::new(namespace, policy.name.clone()),
-        guardrails: Guardrails {
-            up: limits(scaling.guardrails.scale_up.into()),
-            down: limits(scaling.guardrails.scale_down.into()),
-        },
+        guardrails: Guardrails { up: limits(scaling.guardrails.scale_up.into()), down: limits(scaling.guardrails.scale_down.into()) },
         mode: match scaling.mode {
             SpecMode::Enforce => Mode::Enforce,
             SpecMode::DryRun => Mode::DryRun,
@@ -311,10 +300,7 @@ fn valid_template(template: &PodTemplate) -> Result<Template, Invalid> {
     parse(Some(&template.spec), || AT.to_owned())?;
     let pod = template.spec.as_json().clone();
     if pod.get("containers").and_then(Value::as_array).is_none_or(Vec::is_empty) {
-        return Err(Invalid::new(
-            format!("{AT}.containers"),
-            "there is none: write at least one container with name and image",
-        ));
+        return Err(Invalid::new(format!("{AT}.containers"), "there is none: write at least one container with name and image"));
     }
     let metadata = template.metadata.clone().unwrap_or_default();
     Ok(Template { labels: metadata.labels, annotations: metadata.annotations, pod })

@@ -28,10 +28,7 @@ fn a_log_processor_becomes_numbers_and_choices() {
     assert_eq!(valid.objectives.freshness, Some(30.0));
     let scaling = valid.scaling.as_ref().unwrap();
     assert_eq!(scaling.policy, ObjectRef::new("team", "backlog"));
-    assert_eq!(
-        (scaling.guardrails.up.max_percent_per_step, scaling.guardrails.down.stabilization_ms),
-        (Some(100), 300_000)
-    );
+    assert_eq!((scaling.guardrails.up.max_percent_per_step, scaling.guardrails.down.stabilization_ms), (Some(100), 300_000));
     assert_eq!((valid.metrics.interval_ms, valid.metrics.window_ms, valid.metrics.staleness_ms), (500, 60_000, 10_000));
     assert_eq!(valid.metrics.scrape.as_ref().map(|scrape| (scrape.port, scrape.timeout_ms)), Some((8888, 500)));
     assert_eq!(valid.metrics.prometheus.as_ref().unwrap().url, "http://prometheus:9090");
@@ -59,16 +56,14 @@ fn a_target_keeps_its_kind_and_name() {
 
 #[test]
 fn a_template_keeps_fields_that_this_program_does_not_know() {
-    let valid =
-        valid_template(json!({ "spec": { "containers": [{ "name": "a", "image": "i", "fieldOfTheFuture": 1 }] } }));
+    let valid = valid_template(json!({ "spec": { "containers": [{ "name": "a", "image": "i", "fieldOfTheFuture": 1 }] } }));
     let ValidEngine::Template(template) = valid.engine else { panic!() };
     assert_eq!(template.pod["containers"][0]["fieldOfTheFuture"], 1);
 }
 
 #[test]
 fn the_unit_of_queues_comes_from_the_configuration() {
-    let valid =
-        valid_collector(|engine| engine["config"]["exporters"]["otlphttp"]["sending_queue"]["sizer"] = json!("items"));
+    let valid = valid_collector(|engine| engine["config"]["exporters"]["otlphttp"]["sending_queue"]["sizer"] = json!("items"));
     assert_eq!(valid.metrics.queue_unit, weir_intake::QueueUnit::Records);
 }
 

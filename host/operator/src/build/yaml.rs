@@ -133,12 +133,7 @@ fn quote(string: &str, out: &mut String) {
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
-            c if c.is_control()
-                || c == '\u{feff}'
-                || c == '\u{2028}'
-                || c == '\u{2029}'
-                || matches!(c, '\u{fffe}' | '\u{ffff}') =>
-            {
+            c if c.is_control() || c == '\u{feff}' || c == '\u{2028}' || c == '\u{2029}' || matches!(c, '\u{fffe}' | '\u{ffff}') => {
                 let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
             c => out.push(c),
@@ -155,31 +150,13 @@ mod tests {
 
     #[test]
     fn a_configuration_reads_like_one_that_a_person_wrote() {
-        let yaml =
-            write(&json!({ "receivers": { "otlp": { "protocols": { "grpc": null } } }, "list": [1, { "a": [] }] }));
+        let yaml = write(&json!({ "receivers": { "otlp": { "protocols": { "grpc": null } } }, "list": [1, { "a": [] }] }));
         assert_eq!(yaml, "list:\n  - 1\n  -\n    a: []\nreceivers:\n  otlp:\n    protocols:\n      grpc: null\n");
     }
 
     #[test]
     fn text_that_looks_like_something_else_is_quoted() {
-        for text in [
-            "1_000",
-            "2001-01-01",
-            "0o14",
-            "012",
-            "on",
-            "Y",
-            "null",
-            "~",
-            "1e3",
-            ".inf",
-            "",
-            "a: b",
-            "a #b",
-            "-",
-            "${env:X}",
-            "123456789012",
-        ] {
+        for text in ["1_000", "2001-01-01", "0o14", "012", "on", "Y", "null", "~", "1e3", ".inf", "", "a: b", "a #b", "-", "${env:X}", "123456789012"] {
             assert_eq!(write(&json!(text)), format!("{}\n", json!(text)));
         }
     }
@@ -195,8 +172,7 @@ mod tests {
         leaf.prop_recursive(4, 32, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::btree_map("[a-zA-Z0-9_/:.]{1,8}", inner, 0..4)
-                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+                prop::collection::btree_map("[a-zA-Z0-9_/:.]{1,8}", inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
             ]
         })
     }

@@ -94,7 +94,9 @@ impl Unresolved {
     #[must_use]
     pub fn sentence(&self) -> String {
         match self {
-            Self::NotFound(object) => format!("there is no WasmPolicy {} in namespace {}: create it or correct spec.scaling.policyRef", object.name, object.namespace),
+            Self::NotFound(object) => {
+                format!("there is no WasmPolicy {} in namespace {}: create it or correct spec.scaling.policyRef", object.name, object.namespace)
+            }
             Self::NotAllowed(object) => {
                 format!("WasmPolicy {object} does not serve this namespace: have its spec.allowedNamespaces select it, or use a policy of this namespace")
             }
@@ -144,7 +146,10 @@ impl Policies {
             if before != Entry::config_map(&policy) {
                 self.forget_config_map(before, &object);
             }
-            *entry.seen.lock() = Some(Instant::now());
+            // A status write comes back as a change of the object: that is no news of the source.
+            if entry.spec.borrow().metadata.generation != policy.metadata.generation {
+                *entry.seen.lock() = Some(Instant::now());
+            }
             entry.spec.send_replace(policy);
             return Applied::Known;
         }

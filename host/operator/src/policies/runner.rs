@@ -50,7 +50,7 @@ pub async fn run(context: Arc<Context>, entry: Arc<Entry>) {
         let policy = spec.borrow_and_update().clone();
         let fetched = fetch(&context, &policy, &mut folder).await;
         let retry = matches!(fetched, Fetched::Failed { retry: true, .. });
-        load(&context, &entry, &policy, fetched, &mut report).await;
+        let waits = load(&context, &entry, &policy, fetched, &mut report).await;
         let mut folder_events = folder.as_ref().map(|(_, source)| source.events());
         if let Some(events) = &mut folder_events {
             events.borrow_and_update();
@@ -64,12 +64,12 @@ pub async fn run(context: Arc<Context>, entry: Arc<Entry>) {
                 changed = spec.changed() => if changed.is_err() { return } else {
                     let same = spec.borrow().metadata.generation == policy.metadata.generation;
                     // Our own status write comes back as a change of the object.
-                    if same { spec.borrow_and_update(); continue } else { break }
+                    if same && !waits { spec.borrow_and_update(); continue } else { break }
                 },
                 () = entry.source_changed.notified() => break,
                 () = folder_changed(&mut folder_events) => { entry.seen.lock().get_or_insert_with(Instant::now); break },
                 () = entry.users_changed.notified() => {}
-                changed = leadership.changed() => if changed.is_err() { return },
+                changed = leadership.changed() => if changed.is_err() { return } else if waits { break },
                 () = tokio::time::sleep(RETRY), if retry => break,
                 () = tokio::time::sleep(RETRY), if !written => {}
             }
@@ -116,9 +116,18 @@ async fn config_map(context: &Context, policy: &WasmPolicy, name: &str, key: &st
     let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &namespace);
     let map = match api.get_opt(name).await {
         Ok(Some(map)) => map,
-        Ok(None) => return Fetched::failed("SourceNotFound", format!("there is no ConfigMap {name} in namespace {namespace}: `kubectl create configmap {name} --from-file={key}=policy.wasm`")),
+        Ok(None) => {
+            return Fetched::failed(
+                "SourceNotFound",
+                format!("there is no ConfigMap {name} in namespace {namespace}: `kubectl create configmap {name} --from-file={key}=policy.wasm`"),
+            );
+        }
         Err(error) => {
-            return Fetched::Failed { reason: "SourceUnreadable", sentence: format!("ConfigMap {name} can't be read: {}", crate::watch::chain(&error)), retry: true };
+            return Fetched::Failed {
+                reason: "SourceUnreadable",
+                sentence: format!("ConfigMap {name} can't be read: {}", crate::watch::chain(&error)),
+                retry: true,
+            };
         }
     };
     let binary = map.binary_data.and_then(|mut data| data.remove(key)).map(|data| Bytes::from(data.0));
@@ -153,23 +162,42 @@ fn from_folder(context: &Context, path: &str, folder: &mut Option<(String, Folde
     }
 }
 
-async fn load(context: &Context, entry: &Entry, policy: &WasmPolicy, fetched: Fetched, report: &mut Report) {
+/// Loads what was fetched. True: a standby waits for the leader's verdict.
+async fn load(context: &Context, entry: &Entry, policy: &WasmPolicy, fetched: Fetched, report: &mut Report) -> bool {
     let seen = entry.seen.lock().take();
     let now = context.now();
     let (bytes, revision) = match fetched {
-        Fetched::Pending => return,
+        Fetched::Pending => return false,
         Fetched::Failed { reason, sentence, .. } => {
             context.metrics.policy_rejected(reason);
             report.refused(now, None, reason, &sentence);
-            return;
+            return false;
         }
         Fetched::Bytes { bytes, revision } => (bytes, revision),
     };
+    // Only a leader has snapshots of decisions to try a module on. A standby goes on with what it
+    // has until the status says that the leader runs the same revision.
+    let status = policy.status.as_ref();
+    let leader_runs = status.and_then(|status| status.running.as_ref()).is_some_and(|running| running.source_revision == revision);
+    if !context.leadership.is_leader() && entry.current().is_some() && !leader_runs {
+        return true;
+    }
+    // What the leader refused is not taken in by a process that has just started and knows nothing.
+    let shipped = Digest::of(&bytes);
+    let rejected = status.and_then(|status| status.rejected.as_ref()).filter(|rejected| rejected.digest.as_deref() == Some(shipped.to_string().as_str()));
+    if let Some(rejected) = rejected
+        && rejected.reason == "ProbeFailed"
+        && entry.current().is_none()
+        && status.and_then(|status| status.observed_generation) == policy.metadata.generation
+    {
+        report.refused(now, Some(shipped), &rejected.reason, &rejected.message);
+        return true;
+    }
     let digest = match policy.spec.digest.as_deref().map(str::parse::<Digest>).transpose() {
         Ok(digest) => digest,
         Err(error) => {
             report.refused(now, None, "InvalidSpec", &format!("spec.digest: {error}"));
-            return;
+            return false;
         }
     };
     let params = policy.spec.params.clone().map_or(serde_json::Value::Null, serde_json::Value::Object);
@@ -191,6 +219,7 @@ async fn load(context: &Context, entry: &Entry, policy: &WasmPolicy, fetched: Fe
             report.refused(context.now(), Some(Digest::of(&bytes)), error.reason(), &error.to_string());
         }
     }
+    false
 }
 
 /// Limits of the spec in the engine's terms; the engine puts its ceiling over them.

@@ -89,7 +89,9 @@ impl Report {
             },
             candidate: None,
             rejected: match (&before.rejected, &self.rejected) {
-                (Some(known), Some(rejected)) if known.reason == rejected.reason && known.digest == rejected.digest && known.message == rejected.message => Some(known.clone()),
+                (Some(known), Some(rejected)) if known.reason == rejected.reason && known.digest == rejected.digest && known.message == rejected.message => {
+                    Some(known.clone())
+                }
                 (_, rejected) => rejected.clone(),
             },
             description: self.description.clone(),

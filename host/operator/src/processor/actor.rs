@@ -30,7 +30,7 @@ use weir_core::decision::{Decision, Verdict, decide};
 use weir_core::guardrails::{Change, GuardMemory};
 use weir_core::health::Finding;
 use weir_core::ids::{ObjectRef, UnixMs};
-use weir_core::scaling::{Capacity, PolicyStamp, ScalingPolicy};
+use weir_core::scaling::{Capacity, PolicyStamp};
 use weir_core::snapshot::{Block, MetricsHealth, Mode, Snapshot};
 use weir_core::window::{Window, names};
 use weir_crds::LogProcessor;
@@ -47,7 +47,7 @@ pub(super) struct Actor {
     pub(super) context: Arc<Context>,
     pub(super) object: ObjectRef,
     pub(super) processor: Arc<LogProcessor>,
-    pub(super) valid: Option<Valid>,
+    pub(super) valid: Option<Arc<Valid>>,
     pub(super) trouble: Option<Trouble>,
     pub(super) measure: Option<Measure>,
     pub(super) ensured: Ensured,
@@ -225,7 +225,7 @@ impl Actor {
                 } else {
                     self.context.index.write().register(&self.object, valid.workload_key(), None);
                 }
-                self.valid = Some(valid);
+                self.valid = Some(Arc::new(valid));
             }
         }
         if self.trouble.is_some() {
@@ -239,9 +239,8 @@ impl Actor {
 
     /// Writes what should exist where it differs.
     async fn pass(&mut self) {
-        let Some(valid) = self.valid.take() else { return };
+        let Some(valid) = self.valid.clone() else { return };
         if self.retry_at.is_some_and(|at| at > Instant::now()) {
-            self.valid = Some(valid);
             return;
         }
         self.retry_at = None;
@@ -258,7 +257,6 @@ impl Actor {
             }
             Err(trouble) => self.back_off(trouble),
         }
-        self.valid = Some(valid);
         self.record(false).await;
     }
 
@@ -280,11 +278,17 @@ impl Actor {
         }
         let failed = |error: kube::Error| Trouble { reason: reason::APPLY_FAILED, message: format!("{key}: {}", chain(&error)) };
         let found = adopt::find(&self.context, key).await.map_err(failed)?;
-        let view = found.ok_or_else(|| Trouble { reason: reason::TARGET_NOT_FOUND, message: format!("there is no {key} in namespace {}: create it or correct spec.engine.targetRef", key.namespace) })?;
+        let view = found.ok_or_else(|| Trouble {
+            reason: reason::TARGET_NOT_FOUND,
+            message: format!("there is no {key} in namespace {}: create it or correct spec.engine.targetRef", key.namespace),
+        })?;
         self.context.index.write().register(&self.object, key.clone(), Some(adopt::selector(&view)));
         let rival = self.context.index.read().rival(&self.object);
         if let Some(rival) = rival {
-            return Err(Trouble { reason: reason::TARGET_TAKEN, message: format!("{key} is scaled by LogProcessor {} already: delete one of the two", rival.name) });
+            return Err(Trouble {
+                reason: reason::TARGET_TAKEN,
+                message: format!("{key} is scaled by LogProcessor {} already: delete one of the two", rival.name),
+            });
         }
         adopt::set_finalizer(&self.context, &self.processor, true).await.map_err(failed)?;
         adopt::write(&self.context, valid, None).await.map_err(failed)?;
@@ -340,7 +344,19 @@ impl Actor {
                     }
                     let findings = facts::health(self.context.now(), &members);
                     let intake = self.measure.as_ref().map(|measure| &measure.intake);
-                    let outcome = rollout::run(&self.context, valid, revision, &members, &findings, intake, self.rejected.as_ref(), self.config.as_ref(), &mut self.ensured).await.map_err(trouble)?;
+                    let outcome = rollout::run(
+                        &self.context,
+                        valid,
+                        revision,
+                        &members,
+                        &findings,
+                        intake,
+                        self.rejected.as_ref(),
+                        self.config.as_ref(),
+                        &mut self.ensured,
+                    )
+                    .await
+                    .map_err(trouble)?;
                     self.rejected.clone_from(&outcome.step.rejected);
                     self.config_due = (!outcome.at_rest).then(|| Instant::now() + UNDER_WAY);
                     self.config = Some(outcome);
@@ -369,7 +385,12 @@ impl Actor {
     fn config_is_due(&self, revision: &Revision, members: &Members) -> bool {
         let Some(outcome) = &self.config else { return true };
         let running = members.workload.as_ref().and_then(|workload| workload.config_hash.as_deref());
-        let settled = outcome.at_rest && outcome.step.deploy.as_ref().is_some_and(|hash| hash == revision.hash() && running == Some(hash.as_ref()) && outcome.step.last_good.as_ref() == Some(hash));
+        let settled = outcome.at_rest
+            && outcome
+                .step
+                .deploy
+                .as_ref()
+                .is_some_and(|hash| hash == revision.hash() && running == Some(hash.as_ref()) && outcome.step.last_good.as_ref() == Some(hash));
         let kept_back = outcome.at_rest && self.rejected.as_ref().is_some_and(|rejected| rejected.hash == *revision.hash());
         !(settled || kept_back) || members.workload.is_none()
     }

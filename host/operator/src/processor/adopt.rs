@@ -4,18 +4,19 @@
 //! A workload that is let go keeps its replicas: only the mark is taken off. The release is a merge
 //! patch, not a server-side apply without the field, which would set the replicas to their default.
 
-use crate::build::adoption_patch;
 use crate::build::Valid;
+use crate::build::adoption_patch;
 use crate::context::Context;
 use crate::views::{Selector, WorkloadKey, WorkloadKind, WorkloadView};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fmt::Debug;
-use weir_crds::names::{ANNOTATION_SCALED_BY, FIELD_MANAGER, FINALIZER, LABEL_PROCESSOR};
 use weir_crds::LogProcessor;
+use weir_crds::names::{ANNOTATION_SCALED_BY, FIELD_MANAGER, FINALIZER, LABEL_PROCESSOR};
 
 /// Reads the workload.
 pub(super) async fn find(context: &Context, key: &WorkloadKey) -> Result<Option<WorkloadView>, kube::Error> {
@@ -44,19 +45,22 @@ pub(super) async fn release(context: &Context, key: &WorkloadKey) -> Result<(), 
 
 /// Adds or removes our finalizer.
 pub(super) async fn set_finalizer(context: &Context, processor: &LogProcessor, present: bool) -> Result<(), kube::Error> {
-    let mut finalizers = processor.metadata.finalizers.clone().unwrap_or_default();
-    if finalizers.iter().any(|name| name == FINALIZER) == present {
+    let has = |metadata: &ObjectMeta| metadata.finalizers.iter().flatten().any(|name| name == FINALIZER);
+    if has(&processor.metadata) == present {
         return Ok(());
-    }
-    finalizers.retain(|name| name != FINALIZER);
-    if present {
-        finalizers.push(FINALIZER.to_owned());
     }
     let name = processor.metadata.name.clone().unwrap_or_default();
     let namespace = processor.metadata.namespace.clone().unwrap_or_default();
     let api: Api<LogProcessor> = Api::namespaced(context.client.clone(), &namespace);
+    // The newest object: its status may have been written since the one at hand was read.
+    let Some(newest) = api.get_metadata_opt(&name).await?.filter(|newest| has(&newest.metadata) != present) else { return Ok(()) };
+    let mut finalizers = newest.metadata.finalizers.unwrap_or_default();
+    finalizers.retain(|name| name != FINALIZER);
+    if present {
+        finalizers.push(FINALIZER.to_owned());
+    }
     // The version makes the write fail when somebody else changed the list meanwhile.
-    let body = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": processor.metadata.resource_version } });
+    let body = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": newest.metadata.resource_version } });
     match api.patch(&name, &PatchParams::default(), &Patch::Merge(body)).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(error)) if error.code == 404 => Ok(()),

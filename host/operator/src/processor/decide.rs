@@ -30,7 +30,7 @@ use weir_engine::Policy;
 impl Actor {
     /// Observe, snapshot, decide, plan, apply, record.
     pub(super) async fn tick(&mut self, late: Duration) {
-        let Some(valid) = self.valid.take() else { return };
+        let Some(valid) = self.valid.clone() else { return };
         let begun = Instant::now();
         let members = self.members();
         if let Some(mut measure) = self.measure.take() {
@@ -42,13 +42,15 @@ impl Actor {
             if members.workload.is_some() && !rival {
                 let block = taken.map(|other| Block {
                     code: reason::OTHER_AUTOSCALER.to_owned(),
-                    sentence: format!("{} scales the same workload: delete it, or have it scale the LogProcessor instead; until then Weir changes nothing", other.title),
+                    sentence: format!(
+                        "{} scales the same workload: delete it, or have it scale the LogProcessor instead; until then Weir changes nothing",
+                        other.title
+                    ),
                 });
                 self.decide(&valid, &members, &measure, now, block).await;
             }
             self.measure = Some(measure);
         }
-        self.valid = Some(valid);
         self.context.metrics.ticked(late, begun.elapsed());
     }
 
@@ -57,7 +59,11 @@ impl Actor {
         measure.intake.window_into(&mut window);
         let counts = facts::counts(members);
         if let (true, Some(accepted)) = (valid.capacity.learn, window.latest(names::ACCEPTED)) {
-            let share = window.latest(names::QUEUE).zip(window.latest(names::QUEUE_CAPACITY)).filter(|(_, capacity)| *capacity > 0.0).map(|(queue, capacity)| queue / capacity);
+            let share = window
+                .latest(names::QUEUE)
+                .zip(window.latest(names::QUEUE_CAPACITY))
+                .filter(|(_, capacity)| *capacity > 0.0)
+                .map(|(queue, capacity)| queue / capacity);
             self.capacity.observe(Observation {
                 ready: counts.ready.saturating_add(counts.leaving),
                 accepted,
@@ -228,7 +234,8 @@ impl Actor {
 
     /// Remembers decisions that people look for: changes, and what held one back.
     fn note(&mut self, decision: &Decision, acted: bool) {
-        let news = self.notable.as_ref().is_none_or(|last| last.verdict != decision.verdict.as_str() || last.reason != decision.reason || last.to != decision.to);
+        let news =
+            self.notable.as_ref().is_none_or(|last| last.verdict != decision.verdict.as_str() || last.reason != decision.reason || last.to != decision.to);
         let would = decision.mode == Mode::DryRun && decision.from != decision.to;
         let held = decision.verdict == Verdict::Hold || decision.verdict == Verdict::Pinned;
         if acted || (news && (would || held)) {
@@ -238,7 +245,10 @@ impl Actor {
             let policy = decision.policy.as_ref().map_or_else(String::new, |stamp| format!(" by {} {}", stamp.object, stamp.digest.short()));
             let clamps: Vec<&str> = decision.clamps.iter().map(|clamp| clamp.guardrail.as_str()).collect();
             let clamped = if clamps.is_empty() { String::new() } else { format!(", clamped by {}", clamps.join(", ")) };
-            let note = format!("{} to {} replicas{policy}: {} ({}){clamped}; decision {}", decision.from, decision.to, decision.reason, decision.sentence, decision.id);
+            let note = format!(
+                "{} to {} replicas{policy}: {} ({}){clamped}; decision {}",
+                decision.from, decision.to, decision.reason, decision.sentence, decision.id
+            );
             tracing::info!(object = %self.object, from = decision.from, to = decision.to, reason = decision.reason, decision = decision.id, "scaled");
             self.context.events.publish(self.processor.object_ref(&()), EventType::Normal, "Scaled", "Scale", &note);
         }
@@ -250,16 +260,14 @@ impl Actor {
         let now = self.context.now();
         let counts = facts::counts(&members);
         let findings: Vec<Finding> = facts::health(now, &members);
-        let config = match (&self.valid, &self.config) {
-            (Some(Valid { engine: ValidEngine::Collector(revision), .. }), Some(outcome)) => Some((revision.hash(), &outcome.step)),
-            _ => None,
-        };
+        let config =
+            self.valid.as_ref().and_then(|valid| valid.revision()).zip(self.config.as_ref()).map(|(revision, outcome)| (revision.hash(), &outcome.step));
         let capacity = self.valid.as_ref().map(|valid| self.capacity(valid)).unwrap_or_default();
         let computed = status::compute(&Seen {
             now,
             processor: &self.processor,
             before: &self.keeper.written,
-            valid: self.valid.as_ref(),
+            valid: self.valid.as_deref(),
             trouble: self.trouble.as_ref(),
             members: &members,
             counts,
@@ -281,7 +289,13 @@ impl Actor {
             Some("False") => Readiness::False,
             _ => Readiness::Unknown,
         };
-        self.tracked.set(&ObjectState { ready, desired: counts.desired, ready_replicas: counts.ready, staleness: None, problem: findings.first().map(|finding| finding.problem) });
+        self.tracked.set(&ObjectState {
+            ready,
+            desired: counts.desired,
+            ready_replicas: counts.ready,
+            staleness: None,
+            problem: findings.first().map(|finding| finding.problem),
+        });
         self.keeper.write(&self.context, &self.processor, computed, acted).await;
     }
 }
@@ -299,4 +313,3 @@ async fn ask(context: &Context, snapshot: Snapshot, policy: Option<Arc<Policy>>)
     let _place = context.decisions.acquire().await.ok()?;
     tokio::task::spawn_blocking(move || decided(snapshot, policy)).await.ok()?
 }
-

@@ -15,8 +15,8 @@ use weir_core::snapshot::MetricsHealth;
 use weir_crds::log_processor::ScrapeScheme;
 use weir_crds::{SecretKeyRef, Tls};
 use weir_intake::{
-    Auth, Intake, IntakeOptions, Mono, Observation, OtelOptions, PodOutcome, PodReport, Profile, PromClient, PromError, PromOptions, QueryReport, Readings, Scheme,
-    ScrapeError, ScrapeOptions, ScrapeTarget, TlsOptions,
+    Auth, Intake, IntakeOptions, Mono, Observation, OtelOptions, PodOutcome, PodReport, Profile, PromClient, PromError, PromOptions, QueryReport, Readings,
+    Scheme, ScrapeError, ScrapeOptions, ScrapeTarget, TlsOptions,
 };
 
 /// Share of the interval that the answers of all pods may take together: the decision must be made
@@ -185,7 +185,10 @@ impl Measure {
                 };
             }
             if missing.contains(&name) {
-                return MetricsHealth::NotReady { reason: "SeriesMissing".to_owned(), sentence: format!("the policy needs the series `{name}`, which has no current sample") };
+                return MetricsHealth::NotReady {
+                    reason: "SeriesMissing".to_owned(),
+                    sentence: format!("the policy needs the series `{name}`, which has no current sample"),
+                };
             }
         }
         MetricsHealth::Ready

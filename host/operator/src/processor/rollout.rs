@@ -4,7 +4,10 @@
 use super::ensure::{ApplyError, Ensured};
 use super::facts;
 use crate::build::rollout::{Confirmed, PROVEN_MS, Progress, Rejected, State, Step, step};
-use crate::build::{ANNOTATION_LAST_GOOD, ANNOTATION_ROLLED_BACK, CheckOutcome, ConfigHash, LABEL_CONFIG_CHECK, ObjectKind, Revision, Valid, check_job_name, check_outcome, config_map_name, validation_job};
+use crate::build::{
+    ANNOTATION_LAST_GOOD, ANNOTATION_ROLLED_BACK, CheckOutcome, ConfigHash, LABEL_CONFIG_CHECK, ObjectKind, Revision, Valid, check_job_name, check_outcome,
+    config_map_name, validation_job,
+};
 use crate::context::Context;
 use crate::index::Members;
 use k8s_openapi::api::batch::v1::Job;
@@ -151,7 +154,8 @@ where
 fn confirmation(intake: &Intake, members: &Members, running: Option<&ConfigHash>) -> Confirmed {
     let of = members.workload.as_ref().map_or(0, |workload| workload.replicas);
     let confirms = |sample: &weir_intake::PodSample<'_>| {
-        matches!(sample.state, PodState::Measured | PodState::Starting) && running.is_some_and(|hash| sample.info.first().and_then(Option::as_deref) == Some(hash.as_ref()))
+        matches!(sample.state, PodState::Measured | PodState::Starting)
+            && running.is_some_and(|hash| sample.info.first().and_then(Option::as_deref) == Some(hash.as_ref()))
     };
     let replicas = u32::try_from(intake.pods().filter(confirms).count()).unwrap_or(u32::MAX);
     Confirmed { replicas, of }

@@ -82,7 +82,11 @@ pub(super) fn compute(seen: &Seen<'_>) -> LogProcessorStatus {
             desired: Some(desired.to_string()),
             running: workload.and_then(|workload| workload.config_hash.clone()),
             confirmed_replicas: seen.confirmed,
-            rejected: step.rejected.as_ref().or(seen.rejected).map(|rejected| RejectedConfig { hash: rejected.hash.to_string(), message: rejected.message.clone() }),
+            rejected: step
+                .rejected
+                .as_ref()
+                .or(seen.rejected)
+                .map(|rejected| RejectedConfig { hash: rejected.hash.to_string(), message: rejected.message.clone() }),
         }),
         last_decision: seen.notable.cloned().or_else(|| seen.before.last_decision.clone()),
         summary: Some(Summary {
@@ -106,7 +110,9 @@ fn conditions(seen: &Seen<'_>) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta
     }
     match seen.metrics {
         Some(MetricsHealth::Ready) => conditions.set(kind::METRICS_READY, Status::True, reason::AS_EXPECTED, "the series are complete and fresh"),
-        Some(MetricsHealth::NotReady { reason, sentence }) => conditions.set(kind::METRICS_READY, Status::False, reason, &format!("{sentence}; the replicas are held")),
+        Some(MetricsHealth::NotReady { reason, sentence }) => {
+            conditions.set(kind::METRICS_READY, Status::False, reason, &format!("{sentence}; the replicas are held"))
+        }
         None => conditions.set(kind::METRICS_READY, Status::Unknown, reason::STARTING, "nothing was measured yet"),
     }
     let (status, why, message) = policy(seen);
@@ -174,7 +180,9 @@ fn policy(seen: &Seen<'_>) -> (Status, String, String) {
     let outcome = seen.decision.and_then(|decision| decision.invocation.as_ref()).map(|invocation| &invocation.outcome);
     match outcome {
         Some(Outcome::Failure(failure)) => (Status::False, failure.kind.as_str().to_owned(), format!("{}; the replicas are held", failure.message)),
-        Some(Outcome::Refusal(refusal)) => (Status::True, reason::POLICY_REFUSED.to_owned(), format!("{}: {}; the replicas are held", refusal.code, refusal.sentence)),
+        Some(Outcome::Refusal(refusal)) => {
+            (Status::True, reason::POLICY_REFUSED.to_owned(), format!("{}: {}; the replicas are held", refusal.code, refusal.sentence))
+        }
         Some(Outcome::Proposal(_)) => (Status::True, reason::AS_EXPECTED.to_owned(), format!("{} proposes the replicas", scaling.policy)),
         None if seen.decision.is_some() => (Status::True, reason::AS_EXPECTED.to_owned(), format!("{} is loaded", scaling.policy)),
         None => (Status::Unknown, reason::STARTING.to_owned(), "no decision was made yet".to_owned()),
@@ -189,12 +197,22 @@ fn scaling(seen: &Seen<'_>) -> (Status, String, String) {
         Verdict::Pinned => because(reason::PINNED, decision.sentence.clone()),
         Verdict::Hold if decision.reason == reason::PAUSED => because(reason::PAUSED, decision.sentence.clone()),
         _ if spec.is_none() => because(reason::NO_POLICY, decision.sentence.clone()),
-        Verdict::Hold if decision.invocation.is_none() && matches!(seen.metrics, Some(MetricsHealth::NotReady { .. })) => because(reason::METRICS_NOT_READY, decision.sentence.clone()),
-        Verdict::Hold => because(&decision.reason, decision.sentence.clone()),
-        _ if spec.is_some_and(|spec| spec.mode == weir_core::snapshot::Mode::DryRun) => because(reason::DRY_RUN, "spec.scaling.mode is DryRun: decisions are recorded and change nothing".to_owned()),
-        Verdict::Scale | Verdict::Steady if !seen.draining.is_empty() => {
-            (Status::True, "Draining".to_owned(), format!("waiting for {} replicas to empty their queues before they go, {} first", seen.draining.len(), seen.draining.first().map_or("", String::as_str)))
+        Verdict::Hold if decision.invocation.is_none() && matches!(seen.metrics, Some(MetricsHealth::NotReady { .. })) => {
+            because(reason::METRICS_NOT_READY, decision.sentence.clone())
         }
+        Verdict::Hold => because(&decision.reason, decision.sentence.clone()),
+        _ if spec.is_some_and(|spec| spec.mode == weir_core::snapshot::Mode::DryRun) => {
+            because(reason::DRY_RUN, "spec.scaling.mode is DryRun: decisions are recorded and change nothing".to_owned())
+        }
+        Verdict::Scale | Verdict::Steady if !seen.draining.is_empty() => (
+            Status::True,
+            "Draining".to_owned(),
+            format!(
+                "waiting for {} replicas to empty their queues before they go, {} first",
+                seen.draining.len(),
+                seen.draining.first().map_or("", String::as_str)
+            ),
+        ),
         Verdict::Scale | Verdict::Steady => (Status::True, reason::AS_EXPECTED.to_owned(), "decisions set the replicas".to_owned()),
     }
 }
@@ -210,7 +228,10 @@ fn objectives(seen: &Seen<'_>) -> Option<(Status, String)> {
         // Little's law: what waits, over what leaves a second, is how long the newest will have waited.
         let age = if backlog <= 0.0 { 0.0 } else { backlog / sent.max(1e-9) };
         if age > limit {
-            missed.push(format!("freshness: the oldest waiting record is about {} s old, {limit} s are allowed", if age > 1e6 { "unboundedly many".to_owned() } else { round(age).to_string() }));
+            missed.push(format!(
+                "freshness: the oldest waiting record is about {} s old, {limit} s are allowed",
+                if age > 1e6 { "unboundedly many".to_owned() } else { round(age).to_string() }
+            ));
         }
     }
     if let (Some(limit), Some(refused), Some(offered)) = (wanted.refused_share, mean(window, names::REFUSED), mean(window, names::OFFERED)) {
@@ -374,7 +395,11 @@ fn announce(context: &Context, processor: &LogProcessor, before: &LogProcessorSt
         }
         let bad = condition.status == "False" && ![reason::PAUSED, reason::PINNED, reason::DRY_RUN, reason::NO_POLICY].contains(&condition.reason.as_str());
         // Ready sums the others up: only what no other condition says is said here.
-        if condition.type_ == kind::READY && bad && ![reason::INVALID_SPEC, reason::APPLY_FAILED, reason::TARGET_NOT_FOUND, reason::TARGET_TAKEN, reason::NAME_TAKEN].contains(&condition.reason.as_str()) {
+        if condition.type_ == kind::READY
+            && bad
+            && ![reason::INVALID_SPEC, reason::APPLY_FAILED, reason::TARGET_NOT_FOUND, reason::TARGET_TAKEN, reason::NAME_TAKEN]
+                .contains(&condition.reason.as_str())
+        {
             continue;
         }
         let event = if bad { EventType::Warning } else { EventType::Normal };

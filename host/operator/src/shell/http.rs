@@ -101,7 +101,11 @@ impl Probes {
         let now = self.0.now_ms();
         let age = |pulse: &Pulse| Duration::from_millis(now.saturating_sub(pulse.last.load(Ordering::Acquire)));
         let beats = self.0.beats.lock();
-        beats.values().filter(|pulse| age(pulse) > pulse.limit).map(|pulse| format!("{} did not come by for {:.1?}, limit {:.1?}", pulse.name, age(pulse), pulse.limit)).collect()
+        beats
+            .values()
+            .filter(|pulse| age(pulse) > pulse.limit)
+            .map(|pulse| format!("{} did not come by for {:.1?}, limit {:.1?}", pulse.name, age(pulse), pulse.limit))
+            .collect()
     }
 }
 

@@ -106,7 +106,10 @@ impl Metrics {
         }
         let name = PolicyName::of(object);
         self.families.failures_at_zero(&name);
-        let handles = Arc::new(PolicyHandles { refusals: self.families.policy_refusals.get_or_create_owned(&name), fuel: self.families.policy_fuel.get_or_create_owned(&name) });
+        let handles = Arc::new(PolicyHandles {
+            refusals: self.families.policy_refusals.get_or_create_owned(&name),
+            fuel: self.families.policy_fuel.get_or_create_owned(&name),
+        });
         self.policies.write().entry(object.clone()).or_insert(handles).clone()
     }
 

@@ -31,8 +31,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// The filter when none is given: libraries only when something is wrong with them.
-const DEFAULT_FILTER: &str =
-    "info,hyper=warn,hyper_util=warn,h2=warn,tonic=warn,tower=warn,kube=warn,kube_client=warn,kube_runtime=warn,opentelemetry=warn,wasmtime=warn,cranelift=warn";
+const DEFAULT_FILTER: &str = "info,hyper=warn,hyper_util=warn,h2=warn,tonic=warn,tower=warn,kube=warn,kube_client=warn,kube_runtime=warn,opentelemetry=warn,wasmtime=warn,cranelift=warn";
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

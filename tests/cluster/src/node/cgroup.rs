@@ -12,11 +12,7 @@ const ROOT: &str = "/sys/fs/cgroup";
 /// Creates `/<name>` and has it deleted at the end.
 pub(crate) fn create(name: &str, reaper: &Reaper) -> Result<()> {
     let root = Path::new(ROOT);
-    if root.join("cgroup.controllers").exists() {
-        create_unified(root, name, reaper)
-    } else {
-        create_per_controller(root, name, reaper)
-    }
+    if root.join("cgroup.controllers").exists() { create_unified(root, name, reaper) } else { create_per_controller(root, name, reaper) }
 }
 
 /// Version 2: one tree; a folder's children have the controllers that it hands down.
@@ -27,14 +23,10 @@ fn create_unified(root: &Path, name: &str, reaper: &Reaper) -> Result<()> {
 }
 
 fn hand_down_controllers(folder: &Path) -> Result<()> {
-    let available = fs::read_to_string(folder.join("cgroup.controllers"))
-        .with_context(|| format!("reading the controllers of {}", folder.display()))?;
+    let available = fs::read_to_string(folder.join("cgroup.controllers")).with_context(|| format!("reading the controllers of {}", folder.display()))?;
     for controller in available.split_whitespace() {
         // One at a time: some cannot be handed down, and then the others shall be.
-        let _ = fs::write(
-            folder.join("cgroup.subtree_control"),
-            format!("+{controller}"),
-        );
+        let _ = fs::write(folder.join("cgroup.subtree_control"), format!("+{controller}"));
     }
     Ok(())
 }

@@ -24,13 +24,7 @@ pub(crate) fn answers(init_pid: u32) -> Result<()> {
 
 fn ctr(init_pid: u32) -> Command {
     let mut command = Command::new("nsenter");
-    command.args([
-        "--target",
-        &init_pid.to_string(),
-        "--mount",
-        "--pid",
-        "--net",
-    ]);
+    command.args(["--target", &init_pid.to_string(), "--mount", "--pid", "--net"]);
     command.args(["ctr", "--address", CONTAINERD_SOCKET]);
     command
 }

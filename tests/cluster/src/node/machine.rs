@@ -10,24 +10,8 @@ use crate::cluster::{find_on_path, parent_dir};
 use crate::process::run;
 
 /// Debian's and Ubuntu's names of what nodes need beyond a base system.
-const PACKAGES: [&str; 5] = [
-    "containerd",
-    "runc",
-    "containernetworking-plugins",
-    "iptables",
-    "busybox-static",
-];
-const PROGRAMS: [&str; 9] = [
-    "containerd",
-    "ctr",
-    "runc",
-    "iptables",
-    "busybox",
-    "ip",
-    "unshare",
-    "nsenter",
-    "mount",
-];
+const PACKAGES: [&str; 5] = ["containerd", "runc", "containernetworking-plugins", "iptables", "busybox-static"];
+const PROGRAMS: [&str; 9] = ["containerd", "ctr", "runc", "iptables", "busybox", "ip", "unshare", "nsenter", "mount"];
 const PLUGINS: [&str; 4] = ["ptp", "host-local", "portmap", "loopback"];
 const PLUGIN_FOLDERS: [&str; 3] = ["/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"];
 
@@ -64,34 +48,19 @@ pub(crate) fn check(count: u8) -> Result<()> {
     install(&missing)?;
     let missing = self::missing();
     if !missing.is_empty() {
-        bail!(
-            "after the packages were installed these are still missing: {}",
-            missing.join(", ")
-        );
+        bail!("after the packages were installed these are still missing: {}", missing.join(", "));
     }
     Ok(())
 }
 
 /// The folder of the CNI plugins.
 pub(crate) fn plugin_folder() -> Result<PathBuf> {
-    let complete = |folder: &&&str| {
-        PLUGINS
-            .iter()
-            .all(|name| Path::new(folder).join(name).is_file())
-    };
-    PLUGIN_FOLDERS
-        .iter()
-        .find(complete)
-        .map(PathBuf::from)
-        .with_context(|| format!("no CNI plugins in {}", PLUGIN_FOLDERS.join(", ")))
+    let complete = |folder: &&&str| PLUGINS.iter().all(|name| Path::new(folder).join(name).is_file());
+    PLUGIN_FOLDERS.iter().find(complete).map(PathBuf::from).with_context(|| format!("no CNI plugins in {}", PLUGIN_FOLDERS.join(", ")))
 }
 
 fn missing() -> Vec<String> {
-    let mut missing: Vec<_> = PROGRAMS
-        .iter()
-        .filter(|program| find_on_path(program).is_none())
-        .map(|program| (*program).to_owned())
-        .collect();
+    let mut missing: Vec<_> = PROGRAMS.iter().filter(|program| find_on_path(program).is_none()).map(|program| (*program).to_owned()).collect();
     if plugin_folder().is_err() {
         missing.push("CNI plugins".to_owned());
     }
@@ -101,20 +70,10 @@ fn missing() -> Vec<String> {
 fn install(missing: &[String]) -> Result<()> {
     let what = missing.join(", ");
     if find_on_path("apt-get").is_none() {
-        bail!(
-            "real nodes need {what}, which this machine lacks. Install what Debian calls {}",
-            PACKAGES.join(", ")
-        );
+        bail!("real nodes need {what}, which this machine lacks. Install what Debian calls {}", PACKAGES.join(", "));
     }
-    eprintln!(
-        "weir-cluster: installing {} ({what} missing)",
-        PACKAGES.join(", ")
-    );
-    let apt = |args: &[&str]| {
-        run(Command::new("apt-get")
-            .args(args)
-            .env("DEBIAN_FRONTEND", "noninteractive"))
-    };
+    eprintln!("weir-cluster: installing {} ({what} missing)", PACKAGES.join(", "));
+    let apt = |args: &[&str]| run(Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive"));
     let mut install = vec!["install", "--yes", "--no-install-recommends"];
     install.extend(PACKAGES);
     if apt(&install).is_err() {

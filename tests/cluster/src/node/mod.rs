@@ -48,19 +48,8 @@ pub(crate) struct Nodes {
 
 impl Nodes {
     /// Starts all nodes and waits until they are Ready.
-    pub(crate) fn start(
-        dir: &Path,
-        network: Network,
-        pki: &Pki,
-        kubectl: &Kubectl,
-        reaper: &Reaper,
-    ) -> Result<Self> {
-        let server = kubectl.run([
-            "config",
-            "view",
-            "-o",
-            "jsonpath={.clusters[0].cluster.server}",
-        ])?;
+    pub(crate) fn start(dir: &Path, network: Network, pki: &Pki, kubectl: &Kubectl, reaper: &Reaper) -> Result<Self> {
+        let server = kubectl.run(["config", "view", "-o", "jsonpath={.clusters[0].cluster.server}"])?;
         let images = [Image::Pause, Image::Busybox];
         let tars = images.map(|image| image.build_in(&dir.join("images")));
         let name_server = start_name_server(dir, &network, pki, &server)?;
@@ -69,11 +58,7 @@ impl Nodes {
             let node = Node::create(dir, index, &network, pki, &server, reaper)?;
             nodes.push(node);
         }
-        let mut nodes = Self {
-            nodes,
-            network,
-            name_server,
-        };
+        let mut nodes = Self { nodes, network, name_server };
         for tar in tars {
             let tar = tar?;
             for node in &nodes.nodes {
@@ -134,10 +119,7 @@ impl Nodes {
     }
 
     pub(crate) fn state(&self) -> Vec<NodeState> {
-        let state = |node: &Node| NodeState {
-            name: node.name(),
-            init_pid: node.init_pid().ok(),
-        };
+        let state = |node: &Node| NodeState { name: node.name(), init_pid: node.init_pid().ok() };
         self.nodes.iter().map(state).collect()
     }
 
@@ -155,9 +137,7 @@ fn start_name_server(dir: &Path, network: &Network, pki: &Pki, server: &str) -> 
     let kubeconfig = dir.join("coredns.kubeconfig");
     pki.kubeconfig(&kubeconfig, server, "coredns", Some(MASTERS))?;
     let file = dir.join("Corefile");
-    std::fs::write(&file, config::corefile(network.gateway(), &kubeconfig))
-        .context("writing the name server's configuration")?;
-    let program = Program::new(Part::Coredns.name(), cache::program(Part::Coredns)?, dir)
-        .args([format!("-conf={}", file.display())]);
+    std::fs::write(&file, config::corefile(network.gateway(), &kubeconfig)).context("writing the name server's configuration")?;
+    let program = Program::new(Part::Coredns.name(), cache::program(Part::Coredns)?, dir).args([format!("-conf={}", file.display())]);
     Daemon::start(program)
 }

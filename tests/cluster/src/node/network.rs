@@ -30,8 +30,7 @@ impl Network {
     pub(crate) fn create(count: u8, reaper: &Reaper) -> Result<Self> {
         let used = run(Command::new("ip").args(["-4", "route", "show", "table", "all"]))?;
         for second in CANDIDATES {
-            if used.contains(&format!(" 10.{second}.")) || used.contains(&format!("\n10.{second}."))
-            {
+            if used.contains(&format!(" 10.{second}.")) || used.contains(&format!("\n10.{second}.")) {
                 continue;
             }
             let network = Self { second, count };
@@ -47,44 +46,22 @@ impl Network {
             network.set_up()?;
             return Ok(network);
         }
-        bail!(
-            "no free address range 10.X.0.0/16 with X from {} to {}, or no right to make links",
-            CANDIDATES.start(),
-            CANDIDATES.end()
-        )
+        bail!("no free address range 10.X.0.0/16 with X from {} to {}, or no right to make links", CANDIDATES.start(), CANDIDATES.end())
     }
 
     fn set_up(&self) -> Result<()> {
         warn_if_bridges_are_filtered();
-        ip(&[
-            "address",
-            "add",
-            &format!("{}/24", self.gateway()),
-            "dev",
-            &self.bridge(),
-        ])?;
+        ip(&["address", "add", &format!("{}/24", self.gateway()), "dev", &self.bridge()])?;
         ip(&["link", "set", &self.bridge(), "up"])?;
         for index in self.indices() {
-            ip(&[
-                "route",
-                "add",
-                &self.pods(index),
-                "via",
-                &self.node(index).to_string(),
-            ])?;
+            ip(&["route", "add", &self.pods(index), "via", &self.node(index).to_string()])?;
         }
         self.route_services(1)
     }
 
     /// Sends what this machine addresses to Services to one node, whose kube-proxy knows them.
     pub(crate) fn route_services(&self, index: u8) -> Result<()> {
-        ip(&[
-            "route",
-            "replace",
-            &self.services(),
-            "via",
-            &self.node(index).to_string(),
-        ])
+        ip(&["route", "replace", &self.services(), "via", &self.node(index).to_string()])
     }
 
     /// Gives the namespace of process `init_pid` its link to the bridge, address and routes.
@@ -93,50 +70,20 @@ impl Network {
         let pid = init_pid.to_string();
         // The link of a node that was killed goes when the kernel has taken its namespace apart.
         let _ = ip(&["link", "delete", &link]);
-        ip(&[
-            "link", "add", &link, "type", "veth", "peer", "name", "eth0", "netns", &pid,
-        ])?;
+        ip(&["link", "add", &link, "type", "veth", "peer", "name", "eth0", "netns", &pid])?;
         ip(&["link", "set", &link, "master", &self.bridge(), "up"])?;
-        let inside = |args: &[&str]| {
-            run(Command::new("nsenter")
-                .args(["--target", &pid, "--net", "ip"])
-                .args(args))
-            .map(drop)
-        };
-        inside(&[
-            "address",
-            "add",
-            &format!("{}/24", self.node(index)),
-            "dev",
-            "eth0",
-        ])?;
+        let inside = |args: &[&str]| run(Command::new("nsenter").args(["--target", &pid, "--net", "ip"]).args(args)).map(drop);
+        inside(&["address", "add", &format!("{}/24", self.node(index)), "dev", "eth0"])?;
         inside(&["link", "set", "eth0", "up"])?;
-        inside(&[
-            "route",
-            "add",
-            "default",
-            "via",
-            &self.gateway().to_string(),
-        ])?;
+        inside(&["route", "add", "default", "via", &self.gateway().to_string()])?;
         for other in self.indices().filter(|other| *other != index) {
-            inside(&[
-                "route",
-                "add",
-                &self.pods(other),
-                "via",
-                &self.node(other).to_string(),
-            ])?;
+            inside(&["route", "add", &self.pods(other), "via", &self.node(other).to_string()])?;
         }
         Ok(())
     }
 
     pub(crate) fn set_connected(&self, index: u8, connected: bool) -> Result<()> {
-        ip(&[
-            "link",
-            "set",
-            &self.link(index),
-            if connected { "up" } else { "down" },
-        ])
+        ip(&["link", "set", &self.link(index), if connected { "up" } else { "down" }])
     }
 
     pub(crate) fn indices(&self) -> RangeInclusive<u8> {
@@ -192,9 +139,7 @@ impl Network {
 fn warn_if_bridges_are_filtered() {
     let setting = std::fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables");
     let rules = run(Command::new("iptables").args(["--list-rules", "FORWARD"]));
-    if setting.is_ok_and(|value| value.trim() == "1")
-        && rules.is_ok_and(|rules| rules.contains("-P FORWARD DROP"))
-    {
+    if setting.is_ok_and(|value| value.trim() == "1") && rules.is_ok_and(|rules| rules.contains("-P FORWARD DROP")) {
         tracing::warn!(
             "this machine drops forwarded packets (Docker sets that), so nodes may not reach each \
              other; `iptables --policy FORWARD ACCEPT` changes it"

@@ -42,22 +42,9 @@ struct Up {
 
 impl Node {
     /// Writes the node's configuration and boots it as far as containerd.
-    pub(crate) fn create(
-        cluster_dir: &Path,
-        index: u8,
-        network: &Network,
-        pki: &Pki,
-        server: &str,
-        reaper: &Reaper,
-    ) -> Result<Self> {
+    pub(crate) fn create(cluster_dir: &Path, index: u8, network: &Network, pki: &Pki, server: &str, reaper: &Reaper) -> Result<Self> {
         let dir = cluster_dir.join(format!("node-{index}"));
-        let mut node = Self {
-            index,
-            cluster_dir: cluster_dir.to_owned(),
-            dir,
-            address: network.node(index).to_string(),
-            up: None,
-        };
+        let mut node = Self { index, cluster_dir: cluster_dir.to_owned(), dir, address: network.node(index).to_string(), up: None };
         node.write_files(network, pki, server)?;
         let cgroup = format!("weir-{}-node-{index}", network.id());
         super::cgroup::create(&cgroup, reaper)?;
@@ -66,25 +53,12 @@ impl Node {
     }
 
     fn write_files(&self, network: &Network, pki: &Pki, server: &str) -> Result<()> {
-        for folder in [
-            "lib/containerd",
-            "lib/kubelet",
-            "log",
-            "cni",
-            "sysctl",
-            "volume-plugins",
-        ] {
+        for folder in ["lib/containerd", "lib/kubelet", "log", "cni", "sysctl", "volume-plugins"] {
             let folder = self.dir.join(folder);
-            fs::create_dir_all(&folder)
-                .with_context(|| format!("creating {}", folder.display()))?;
+            fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
         }
         let user = format!("system:node:{}", self.name());
-        pki.kubeconfig(
-            &self.dir.join("kubelet.kubeconfig"),
-            server,
-            &user,
-            Some(NODES),
-        )?;
+        pki.kubeconfig(&self.dir.join("kubelet.kubeconfig"), server, &user, Some(NODES))?;
         let proxy_kubeconfig = self.dir.join("kube-proxy.kubeconfig");
         pki.kubeconfig(&proxy_kubeconfig, server, "system:kube-proxy", None)?;
 
@@ -96,10 +70,7 @@ impl Node {
         let pods = config::pod_network(&network.pods(self.index));
         for (file, contents) in [
             ("init.sh", INIT.to_owned()),
-            (
-                "containerd.toml",
-                config::containerd(&machine::plugin_folder()?, &networks),
-            ),
+            ("containerd.toml", config::containerd(&machine::plugin_folder()?, &networks)),
             ("cni/10-pods.conflist", pods.to_string()),
             ("kubelet.json", kubelet.to_string()),
             ("kube-proxy.json", proxy.to_string()),
@@ -115,40 +86,19 @@ impl Node {
         let ready = self.dir.join("ready");
         let _ = fs::remove_file(&ready);
         let program = Program::new(self.log_name("init"), "unshare", &self.cluster_dir)
-            .args([
-                "--mount",
-                "--net",
-                "--pid",
-                "--ipc",
-                "--fork",
-                "--mount-proc",
-            ])
+            .args(["--mount", "--net", "--pid", "--ipc", "--fork", "--mount-proc"])
             .args(["--kill-child=SIGKILL", "/bin/sh"])
             .args([self.dir.join("init.sh"), self.dir.clone()]);
         let mut init = Daemon::start(program)?;
-        wait_while_running(
-            "the node's namespaces",
-            STEP_DEADLINE,
-            &mut [&mut init],
-            || Ok(ready.exists().then_some(())),
-        )?;
+        wait_while_running("the node's namespaces", STEP_DEADLINE, &mut [&mut init], || Ok(ready.exists().then_some(())))?;
         let init_pid = child_of(init.pid())?.context("unshare has no child")?;
         network.connect(self.index, init_pid)?;
 
         let containerd = self.program(init_pid, "containerd", Path::new("containerd"));
-        let containerd =
-            containerd.args([Path::new("--config"), &self.dir.join("containerd.toml")]);
+        let containerd = containerd.args([Path::new("--config"), &self.dir.join("containerd.toml")]);
         let mut containerd = Daemon::start(containerd)?;
-        wait_while_running("containerd", STEP_DEADLINE, &mut [&mut containerd], || {
-            answers(init_pid).map(Some)
-        })?;
-        self.up = Some(Up {
-            init,
-            init_pid,
-            containerd,
-            kubelet: None,
-            kube_proxy: None,
-        });
+        wait_while_running("containerd", STEP_DEADLINE, &mut [&mut containerd], || answers(init_pid).map(Some))?;
+        self.up = Some(Up { init, init_pid, containerd, kubelet: None, kube_proxy: None });
         Ok(())
     }
 
@@ -157,15 +107,8 @@ impl Node {
         self.start_kubelet()?;
         let init_pid = self.init_pid()?;
         let program = self
-            .program(
-                init_pid,
-                Part::KubeProxy.name(),
-                &cache::program(Part::KubeProxy)?,
-            )
-            .args([format!(
-                "--config={}",
-                self.dir.join("kube-proxy.json").display()
-            )]);
+            .program(init_pid, Part::KubeProxy.name(), &cache::program(Part::KubeProxy)?)
+            .args([format!("--config={}", self.dir.join("kube-proxy.json").display())]);
         let up = self.up.as_mut().context("the node is down")?;
         up.kube_proxy = Some(Daemon::start(program)?);
         Ok(())
@@ -175,22 +118,13 @@ impl Node {
         self.kill_kubelet();
         let init_pid = self.init_pid()?;
         let zone = zone(self.index.into());
-        let program = self
-            .program(
-                init_pid,
-                Part::Kubelet.name(),
-                &cache::program(Part::Kubelet)?,
-            )
-            .args([
-                format!("--config={}", self.dir.join("kubelet.json").display()),
-                format!(
-                    "--kubeconfig={}",
-                    self.dir.join("kubelet.kubeconfig").display()
-                ),
-                format!("--hostname-override={}", self.name()),
-                format!("--node-ip={}", self.address),
-                format!("--node-labels=topology.kubernetes.io/zone={zone}"),
-            ]);
+        let program = self.program(init_pid, Part::Kubelet.name(), &cache::program(Part::Kubelet)?).args([
+            format!("--config={}", self.dir.join("kubelet.json").display()),
+            format!("--kubeconfig={}", self.dir.join("kubelet.kubeconfig").display()),
+            format!("--hostname-override={}", self.name()),
+            format!("--node-ip={}", self.address),
+            format!("--node-labels=topology.kubernetes.io/zone={zone}"),
+        ]);
         let up = self.up.as_mut().context("the node is down")?;
         up.kubelet = Some(Daemon::start(program)?);
         Ok(())
@@ -218,10 +152,7 @@ impl Node {
     pub(crate) fn programs(&mut self) -> impl Iterator<Item = &mut Daemon> {
         self.up.iter_mut().flat_map(|up| {
             let always = [&mut up.init, &mut up.containerd];
-            always
-                .into_iter()
-                .chain(&mut up.kubelet)
-                .chain(&mut up.kube_proxy)
+            always.into_iter().chain(&mut up.kubelet).chain(&mut up.kube_proxy)
         })
     }
 
@@ -239,25 +170,14 @@ impl Node {
 
     /// The first process of the node, as the machine numbers it.
     pub(crate) fn init_pid(&self) -> Result<u32> {
-        let up = self
-            .up
-            .as_ref()
-            .with_context(|| format!("{} is down", self.name()))?;
+        let up = self.up.as_ref().with_context(|| format!("{} is down", self.name()))?;
         Ok(up.init_pid)
     }
 
     /// A program that runs inside the node.
     fn program(&self, init_pid: u32, name: &str, path: &Path) -> Program {
         Program::new(self.log_name(name), "nsenter", &self.cluster_dir)
-            .args([
-                "--target",
-                &init_pid.to_string(),
-                "--mount",
-                "--net",
-                "--pid",
-                "--ipc",
-                "--",
-            ])
+            .args(["--target", &init_pid.to_string(), "--mount", "--net", "--pid", "--ipc", "--"])
             .args([path])
     }
 
@@ -289,15 +209,8 @@ fn child_of(parent: u32) -> Result<Option<u32>> {
         let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
             continue;
         };
-        let Some((_, fields)) = stat.rsplit_once(')') else {
-            bail!("{stat:?} has no name")
-        };
-        if fields
-            .split_whitespace()
-            .nth(1)
-            .and_then(|field| field.parse().ok())
-            == Some(parent)
-        {
+        let Some((_, fields)) = stat.rsplit_once(')') else { bail!("{stat:?} has no name") };
+        if fields.split_whitespace().nth(1).and_then(|field| field.parse().ok()) == Some(parent) {
             return Ok(Some(pid));
         }
     }

@@ -21,9 +21,24 @@ async fn what_is_wrong_with_pods_stands_in_a_condition() -> Result<()> {
     let sleeps = json!(["-c", "sleep 100000"]);
     let cases = [
         ("image", "ImageError", json!({ "name": "main", "image": "weir.local/nothing:test", "imagePullPolicy": "Never" }), "weir.local/nothing:test"),
-        ("crash", "CrashLoop", json!({ "name": "main", "image": busybox, "imagePullPolicy": "Never", "args": ["-c", "echo the disk is full >&2; exit 3"] }), "exit code 3"),
-        ("room", "Unschedulable", json!({ "name": "main", "image": busybox, "imagePullPolicy": "Never", "args": sleeps, "resources": { "requests": { "cpu": "900" } } }), "cpu"),
-        ("volume", "ContainerConfig", json!({ "name": "main", "image": busybox, "imagePullPolicy": "Never", "args": sleeps, "envFrom": [{ "configMapRef": { "name": "missing" } }] }), "missing"),
+        (
+            "crash",
+            "CrashLoop",
+            json!({ "name": "main", "image": busybox, "imagePullPolicy": "Never", "args": ["-c", "echo the disk is full >&2; exit 3"] }),
+            "exit code 3",
+        ),
+        (
+            "room",
+            "Unschedulable",
+            json!({ "name": "main", "image": busybox, "imagePullPolicy": "Never", "args": sleeps, "resources": { "requests": { "cpu": "900" } } }),
+            "cpu",
+        ),
+        (
+            "volume",
+            "ContainerConfig",
+            json!({ "name": "main", "image": busybox, "imagePullPolicy": "Never", "args": sleeps, "envFrom": [{ "configMapRef": { "name": "missing" } }] }),
+            "missing",
+        ),
     ];
     for (name, _, container, _) in &cases {
         setting.apply(&sick(name, container.clone()))?;

@@ -19,11 +19,8 @@ const QUEUE: &str = "otelcol_exporter_queue_size";
 
 /// A metric of each replica that answers.
 fn each(observer: &Observer, metric: &str) -> BTreeMap<String, f64> {
-    let pods: Vec<(String, String)> = observer
-        .now()
-        .pods_of("edge")
-        .filter_map(|pod| Some((pod.metadata.name.clone()?, pod.status.as_ref()?.pod_ip.clone()?)))
-        .collect();
+    let pods: Vec<(String, String)> =
+        observer.now().pods_of("edge").filter_map(|pod| Some((pod.metadata.name.clone()?, pod.status.as_ref()?.pod_ip.clone()?))).collect();
     let read = |ip: &str| Some(http::sum(&http::get(format!("{ip}:{METRICS}").parse().ok()?, "/metrics").ok()?.1, metric, "").unwrap_or(0.0));
     pods.into_iter().filter_map(|(name, ip)| Some((name, read(&ip)?))).collect()
 }
@@ -44,7 +41,10 @@ fn watch_deletions(observer: &Observer) -> Arc<Mutex<Vec<(String, Option<f64>)>>
             let new: Vec<(String, Option<String>)> = {
                 let now = seen.borrow_and_update();
                 let ip = |name: &str| now.pods.get(name)?.status.as_ref()?.pod_ip.clone();
-                let new = now.deleted[known..].iter().filter(|deleted| deleted.pod.starts_with("edge-collector")).map(|deleted| (deleted.pod.clone(), ip(&deleted.pod)));
+                let new = now.deleted[known..]
+                    .iter()
+                    .filter(|deleted| deleted.pod.starts_with("edge-collector"))
+                    .map(|deleted| (deleted.pod.clone(), ip(&deleted.pod)));
                 let new = new.collect();
                 known = now.deleted.len();
                 new
@@ -105,7 +105,9 @@ async fn no_record_is_lost_through_scale_up_swap_outage_and_scale_down() -> Resu
     .with_context(|| setting.story())?;
     let before = setting.observer.now().deleted.len();
     ship(&setting.namespace, "rule", &component("fixtures/fixed-2")?)?;
-    setting.until("two replicas leave", PATIENCE, |seen| (seen.pods_of("edge").filter(|pod| weir_e2e::observer::is_draining(pod)).count() == 2).then_some(())).await?;
+    setting
+        .until("two replicas leave", PATIENCE, |seen| (seen.pods_of("edge").filter(|pod| weir_e2e::observer::is_draining(pod)).count() == 2).then_some(()))
+        .await?;
     setting.more_decisions(12.0)?;
     {
         let seen = setting.observer.now();
@@ -118,11 +120,21 @@ async fn no_record_is_lost_through_scale_up_swap_outage_and_scale_down() -> Resu
     sender.set_rate(300.0);
 
     let report = sender.stop().await;
-    setting.until("deletions have been looked at", PATIENCE, |seen| (seen.deleted.iter().filter(|deleted| deleted.pod.starts_with("edge-collector")).count() == held.lock().len()).then_some(())).await?;
+    setting
+        .until("deletions have been looked at", PATIENCE, |seen| {
+            (seen.deleted.iter().filter(|deleted| deleted.pod.starts_with("edge-collector")).count() == held.lock().len()).then_some(())
+        })
+        .await?;
     println!("queues of deleted replicas at that moment: {:?}", held.lock());
     assert!(held.lock().len() == 2 && held.lock().iter().all(|(_, queue)| *queue == Some(0.0)), "{:?}", held.lock());
     let verdict = Checker::new(&stores, &report.run).check(&report).await?;
     println!("{} acknowledged, {} found, {} missing, {} twice", verdict.acked, verdict.distinct, verdict.missing, verdict.duplicates);
-    assert!(verdict.complete() && report.all_acked(), "{:?} {:?}\n{}", report.records, verdict.streams.iter().map(|stream| &stream.missing_ranges).collect::<Vec<_>>(), setting.story());
+    assert!(
+        verdict.complete() && report.all_acked(),
+        "{:?} {:?}\n{}",
+        report.records,
+        verdict.streams.iter().map(|stream| &stream.missing_ranges).collect::<Vec<_>>(),
+        setting.story()
+    );
     setting.nothing_forbidden()
 }

@@ -3,26 +3,25 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use std::time::Duration;
-use weir_cluster::{Cluster, Kubectl, TestNamespace, wait_until};
+use weir_cluster::{Kubectl, TestNamespace, wait_until};
 use weir_e2e::manifests::{OTLP, STORE, store};
 use weir_e2e::observer::Seen;
 use weir_e2e::platform::{InCluster, cluster_ip, rolled_out, shared_platform};
 use weir_e2e::{Observer, wasm_policy};
 use weir_loadgen::{Sender, SenderConfig, SenderHandle};
 
-pub const PATIENCE: Duration = Duration::from_secs(90);
-pub const STORES: [&str; 2] = ["store-low", "store-high"];
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const STORES: [&str; 2] = ["store-low", "store-high"];
 
-pub struct Setting {
-    pub namespace: TestNamespace,
-    pub observer: Observer,
-    pub operator: InCluster,
-    pub cluster: &'static Cluster,
+pub(crate) struct Setting {
+    pub(crate) namespace: TestNamespace,
+    pub(crate) observer: Observer,
+    pub(crate) operator: InCluster,
 }
 
 impl Setting {
     /// None: this is not root, so nodes can't run.
-    pub async fn new(name: &str) -> Result<Option<Self>> {
+    pub(crate) async fn new(name: &str) -> Result<Option<Self>> {
         if std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) != 0) {
             println!("skipped: needs root");
             return Ok(None);
@@ -30,24 +29,24 @@ impl Setting {
         let (cluster, operator) = shared_platform()?;
         let namespace = TestNamespace::create(cluster, name)?;
         let observer = Observer::start(cluster.kubeconfig(), namespace.name()).await?;
-        Ok(Some(Self { namespace, observer, operator, cluster }))
+        Ok(Some(Self { namespace, observer, operator }))
     }
 
-    pub fn kubectl(&self) -> &Kubectl {
+    pub(crate) fn kubectl(&self) -> &Kubectl {
         self.namespace.kubectl()
     }
 
-    pub fn apply(&self, object: &Value) -> Result<()> {
+    pub(crate) fn apply(&self, object: &Value) -> Result<()> {
         self.kubectl().apply(&object.to_string()).map(drop)
     }
 
     /// The built-in threshold, that reacts to the last second.
-    pub fn quick_rule(&self) -> Result<()> {
+    pub(crate) fn quick_rule(&self) -> Result<()> {
         self.apply(&wasm_policy("rule", json!({ "builtin": { "name": "threshold" } }), json!({ "seconds": 1, "downSeconds": 2 })))
     }
 
     /// Two VictoriaLogs; their URLs.
-    pub fn stores(&self) -> Result<Vec<String>> {
+    pub(crate) fn stores(&self) -> Result<Vec<String>> {
         for (name, node) in STORES.into_iter().zip(["node-1", "node-2"]) {
             self.apply(&store(self.namespace.name(), name, node))?;
         }
@@ -56,7 +55,7 @@ impl Setting {
     }
 
     /// Clients with long-lived gRPC connections to a LogProcessor's Service.
-    pub fn send(&self, processor: &str, run: &str, rate: &str) -> Result<SenderHandle> {
+    pub(crate) fn send(&self, processor: &str, run: &str, rate: &str) -> Result<SenderHandle> {
         let target = format!("{}:{OTLP}", cluster_ip(self.kubectl(), processor)?);
         let config = SenderConfig {
             connections: 12,
@@ -69,12 +68,12 @@ impl Setting {
         Ok(Sender::start(config)?)
     }
 
-    pub async fn until<T>(&self, what: &str, within: Duration, found: impl Fn(&Seen) -> Option<T>) -> Result<T> {
+    pub(crate) async fn until<T>(&self, what: &str, within: Duration, found: impl Fn(&Seen) -> Option<T>) -> Result<T> {
         self.observer.until(what, within, found).await.with_context(|| self.story())
     }
 
     /// Waits for a condition of a LogProcessor; its message.
-    pub async fn condition(&self, processor: &str, kind: &str, status: &str, reason: &str) -> Result<String> {
+    pub(crate) async fn condition(&self, processor: &str, kind: &str, status: &str, reason: &str) -> Result<String> {
         self.until(&format!("{processor} has {kind}={status} with reason {reason}"), PATIENCE * 2, |seen| {
             seen.condition(processor, kind).filter(|(is, why, _)| *is == status && *why == reason).map(|(_, _, message)| message.to_owned())
         })
@@ -82,7 +81,7 @@ impl Setting {
     }
 
     /// Waits until a LogProcessor's Deployment asks for so many replicas, all are ready, and no other pod is left.
-    pub async fn settled(&self, processor: &str, replicas: usize) -> Result<()> {
+    pub(crate) async fn settled(&self, processor: &str, replicas: usize) -> Result<()> {
         let workload = format!("{processor}-collector");
         self.until(&format!("{processor} has settled on {replicas} replicas"), PATIENCE * 2, |seen| {
             let asked = seen.replicas(&workload)?;
@@ -94,14 +93,14 @@ impl Setting {
     }
 
     /// Waits until the operator has decided some more times, over all objects.
-    pub fn more_decisions(&self, more: f64) -> Result<()> {
+    pub(crate) fn more_decisions(&self, more: f64) -> Result<()> {
         let decisions = || self.operator.metric("weir_decisions_total", "");
         let before = decisions()?;
         wait_until("more decisions", PATIENCE, || Ok((decisions()? >= before + more).then_some(()))).with_context(|| self.story())
     }
 
     /// Nothing was forbidden to the operator so far.
-    pub fn nothing_forbidden(&self) -> Result<()> {
+    pub(crate) fn nothing_forbidden(&self) -> Result<()> {
         let log = self.operator.whole_log()?;
         let lines: Vec<&str> = log.lines().filter(|line| line.to_lowercase().contains("forbidden")).collect();
         ensure!(lines.is_empty(), "the operator lacks a right: {lines:#?}");
@@ -110,7 +109,7 @@ impl Setting {
         Ok(())
     }
 
-    pub fn story(&self) -> String {
+    pub(crate) fn story(&self) -> String {
         let look = |args: &[&str]| self.kubectl().run(args.iter().copied()).unwrap_or_else(|error| format!("{error:#}\n"));
         format!(
             "{}\n{}\n{}\n--- log of the operator\n{}",

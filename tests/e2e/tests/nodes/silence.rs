@@ -73,7 +73,11 @@ async fn one_silent_pod_of_five_holds_the_replicas() -> Result<()> {
     // would also notice: the process is stopped instead, and the kernel goes on accepting for it.
     let uid = first_uid(&setting);
     machine::signal(&uid, "httpd", "STOP")?;
-    let held = setting.until("the replicas are held", PATIENCE, |seen| seen.condition("edge", "MetricsReady").filter(|(status, ..)| *status == "False").map(|(_, reason, message)| format!("{reason}: {message}"))).await;
+    let held = setting
+        .until("the replicas are held", PATIENCE, |seen| {
+            seen.condition("edge", "MetricsReady").filter(|(status, ..)| *status == "False").map(|(_, reason, message)| format!("{reason}: {message}"))
+        })
+        .await;
     setting.more_decisions(5.0)?;
     machine::signal(&uid, "httpd", "CONT")?;
     println!("{}", held?);
@@ -90,7 +94,9 @@ async fn a_counter_that_starts_over_scales_nothing() -> Result<()> {
     let from = five(&setting).await?;
     machine::signal(&first_uid(&setting), "httpd", "KILL")?;
     let restarted = |seen: &weir_e2e::observer::Seen| {
-        let restarts = |pod: &k8s_openapi::api::core::v1::Pod| pod.status.as_ref().and_then(|status| status.container_statuses.as_ref()?.first().map(|container| container.restart_count));
+        let restarts = |pod: &k8s_openapi::api::core::v1::Pod| {
+            pod.status.as_ref().and_then(|status| status.container_statuses.as_ref()?.first().map(|container| container.restart_count))
+        };
         (seen.pods_of("edge").filter(|pod| restarts(pod) == Some(1) && weir_e2e::observer::is_ready(pod)).count() == 1).then_some(())
     };
     setting.until("the container runs again", PATIENCE, restarted).await?;

@@ -17,10 +17,13 @@ async fn a_surge_is_answered_within_seconds() -> Result<()> {
     setting.stores()?;
     setting.quick_rule()?;
     let mut object = gateway("edge", STORES, "rule", 2);
-    merge(&mut object, json!({ "spec": {
+    merge(
+        &mut object,
+        json!({ "spec": {
         "engine": { "otelCollector": { "maxConnectionAge": "2s" } },
         "scaling": { "guardrails": { "scaleDown": { "stabilizationWindow": "1s" } } },
-    } }));
+    } }),
+    );
     setting.apply(&object)?;
     setting.settled("edge", 1).await?;
     let sender = setting.send("edge", "surge", "100")?;
@@ -43,7 +46,10 @@ async fn a_surge_is_answered_within_seconds() -> Result<()> {
     sender.stop().await;
     took.sort_by(f64::total_cmp);
     let (median, last) = (took[took.len() / 2], took[took.len() - 1]);
-    println!("surge to spec.replicas, {ROUNDS} times: p50 {median:.2} s, p99 {last:.2} s; promised: p99 {PROMISE} s{}", if last <= PROMISE { "" } else { ", MISSED on this machine" });
+    println!(
+        "surge to spec.replicas, {ROUNDS} times: p50 {median:.2} s, p99 {last:.2} s; promised: p99 {PROMISE} s{}",
+        if last <= PROMISE { "" } else { ", MISSED on this machine" }
+    );
     assert!(last < 5.0, "{took:?}\n{}", setting.story());
     setting.nothing_forbidden()
 }

@@ -29,7 +29,12 @@ fn verb_and_resource_are_read_from_a_request(#[case] method: &str, #[case] uri: 
 
 #[test]
 fn server_side_apply_is_told_from_other_patches_by_its_content_type() {
-    let request = Request::builder().method("PATCH").uri("/apis/apps/v1/namespaces/logs/deployments/edge").header("content-type", "application/apply-patch+yaml").body(()).unwrap();
+    let request = Request::builder()
+        .method("PATCH")
+        .uri("/apis/apps/v1/namespaces/logs/deployments/edge")
+        .header("content-type", "application/apply-patch+yaml")
+        .body(())
+        .unwrap();
     assert_eq!(asked(&request).verb, "apply");
 }
 

@@ -150,8 +150,12 @@ impl Candidate {
         async move {
             let request = async {
                 match (action, lease) {
-                    (Action::Create, Some(lease)) => api.create(&PostParams::default(), &lease).await.map(|lease| Answer::Claimed { sent, lease: Box::new(lease) }),
-                    (Action::Claim, Some(lease)) => api.replace(&name, &PostParams::default(), &lease).await.map(|lease| Answer::Claimed { sent, lease: Box::new(lease) }),
+                    (Action::Create, Some(lease)) => {
+                        api.create(&PostParams::default(), &lease).await.map(|lease| Answer::Claimed { sent, lease: Box::new(lease) })
+                    }
+                    (Action::Claim, Some(lease)) => {
+                        api.replace(&name, &PostParams::default(), &lease).await.map(|lease| Answer::Claimed { sent, lease: Box::new(lease) })
+                    }
                     _ => api.get_opt(&name).await.map(|lease| lease.map_or(Answer::Absent, |lease| Answer::Found(Box::new(lease)))),
                 }
             };

@@ -115,7 +115,12 @@ fn a_lease_that_was_deleted_is_not_taken_from_a_leader_that_may_not_know_yet() {
 #[case(ms(2000), ms(800), ms(1500), Err(InvalidTiming::Renew))]
 #[case(ms(2000), ms(0), ms(1500), Err(InvalidTiming::Renew))]
 #[case(ms(15_000), ms(2000), ms(10_000), Ok(15))]
-fn durations_that_do_not_fit_together_are_refused(#[case] lease: Duration, #[case] renew: Duration, #[case] deadline: Duration, #[case] expected: Result<i32, InvalidTiming>) {
+fn durations_that_do_not_fit_together_are_refused(
+    #[case] lease: Duration,
+    #[case] renew: Duration,
+    #[case] deadline: Duration,
+    #[case] expected: Result<i32, InvalidTiming>,
+) {
     assert_eq!(Timing { lease, renew, deadline }.check(), expected);
 }
 
@@ -161,7 +166,12 @@ impl World {
     fn new(seed: u64, timing: Timing, nodes: usize, drift: f64, trouble: f64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let candidates = (0..nodes)
-            .map(|node| Node { election: Election::new(format!("node-{node}"), timing), rate: rng.random_range(1.0 - drift..=1.0 + drift), waiting: None, hangs_until: 0 })
+            .map(|node| Node {
+                election: Election::new(format!("node-{node}"), timing),
+                rate: rng.random_range(1.0 - drift..=1.0 + drift),
+                waiting: None,
+                hangs_until: 0,
+            })
             .collect();
         let mut world = Self { rng, now: 0, order: 0, record: None, versions: 0, candidates, queue: BTreeMap::new(), trouble };
         for node in 0..nodes {
@@ -222,7 +232,12 @@ impl World {
                 self.order += 1;
                 let call = self.order;
                 let version = election.version().map(str::to_owned);
-                let record = Record { holder: election.identity.clone(), lease: election.timing.lease, renewed: i64::try_from(call).unwrap(), transitions: election.transitions() };
+                let record = Record {
+                    holder: election.identity.clone(),
+                    lease: election.timing.lease,
+                    renewed: i64::try_from(call).unwrap(),
+                    transitions: election.transitions(),
+                };
                 let limit = self.span(node, election.timing.deadline.mul_f64(0.67));
                 self.candidates[node].waiting = Some(call);
                 self.send(0, Event::Arrives { from: node, call, sent: local, action, version, record });
@@ -243,7 +258,9 @@ impl World {
 
     fn handle(&mut self, event: Event) {
         let node = match &event {
-            Event::Wake(node) | Event::Answer { to: node, .. } | Event::TimesOut { node, .. } | Event::Watch { to: node, .. } | Event::Releases(node) => Some(*node),
+            Event::Wake(node) | Event::Answer { to: node, .. } | Event::TimesOut { node, .. } | Event::Watch { to: node, .. } | Event::Releases(node) => {
+                Some(*node)
+            }
             _ => None,
         };
         if let Some(until) = node.map(|node| self.candidates[node].hangs_until).filter(|until| *until > self.now) {
@@ -293,8 +310,10 @@ impl World {
                 let local = self.local(node);
                 let election = &mut self.candidates[node].election;
                 election.resign(local);
-                let (version, record) =
-                    (election.version().map(str::to_owned), Record { holder: String::new(), lease: ms(1000), renewed: -1, transitions: election.transitions() });
+                let (version, record) = (
+                    election.version().map(str::to_owned),
+                    Record { holder: String::new(), lease: ms(1000), renewed: -1, transitions: election.transitions() },
+                );
                 self.send(0, Event::Arrives { from: node, call: 0, sent: Duration::ZERO, action: Action::Claim, version, record });
             }
             Event::Releases(_) => {}

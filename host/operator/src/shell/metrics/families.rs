@@ -2,8 +2,8 @@
 
 use super::MetricsOptions;
 use super::labels::{
-    ApiFailure, ApiRequest, Applied, ApplyFailure, Clamped, Decided, EventOutcome, FAILURES, GUARDRAILS, Kinded, ObjectName, ObjectReplicas, PolicyFailure, PolicyName, Readied,
-    Scraped, Step, Stepped, Swapped, Told, Unhealthy, Verb,
+    ApiFailure, ApiRequest, Applied, ApplyFailure, Clamped, Decided, EventOutcome, FAILURES, GUARDRAILS, Kinded, ObjectName, ObjectReplicas, PolicyFailure,
+    PolicyName, Readied, Scraped, Step, Stepped, Swapped, Told, Unhealthy, Verb,
 };
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -125,7 +125,12 @@ impl Families {
         registry.register("policy_failures", "Calls of a policy that trapped, ran into a limit or made no sense", self.policy_failures.clone());
         registry.register("policy_fuel", "Fuel of one call, the same for the same snapshot on every machine", self.policy_fuel.clone());
         registry.register("policy_swaps", "New versions by result: Accepted, or the gate that they failed at", self.policy_swaps.clone());
-        registry.register_with_unit("policy_swap_duration", "From changed bytes to the first possible decision", Unit::Seconds, self.policy_swap_duration.clone());
+        registry.register_with_unit(
+            "policy_swap_duration",
+            "From changed bytes to the first possible decision",
+            Unit::Seconds,
+            self.policy_swap_duration.clone(),
+        );
         registry.register_with_unit("policy_compile_duration", "Time to compile one module", Unit::Seconds, self.policy_compile_duration.clone());
     }
 
@@ -173,8 +178,15 @@ impl Families {
         }
         drop(self.policy_swaps.get_or_create(&Swapped { result: "Accepted" }));
         drop(self.scrapes.get_or_create(&Scraped { result: "ok" }));
-        for problem in [Problem::CrashLoop, Problem::OutOfMemory, Problem::ImageError, Problem::ContainerConfig, Problem::Unschedulable, Problem::RolloutStalled, Problem::NotReady]
-        {
+        for problem in [
+            Problem::CrashLoop,
+            Problem::OutOfMemory,
+            Problem::ImageError,
+            Problem::ContainerConfig,
+            Problem::Unschedulable,
+            Problem::RolloutStalled,
+            Problem::NotReady,
+        ] {
             drop(self.unhealthy.get_or_create(&Unhealthy { kind: "LogProcessor", problem: problem.as_str() }));
         }
     }

@@ -40,8 +40,6 @@ use weir_engine::Policy;
 
 /// First and longest wait after a pass that failed.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// A configuration under way is looked at this often.
-const UNDER_WAY: Duration = Duration::from_secs(1);
 
 pub(super) struct Actor {
     pub(super) context: Arc<Context>,
@@ -358,7 +356,7 @@ impl Actor {
                     .await
                     .map_err(trouble)?;
                     self.rejected.clone_from(&outcome.step.rejected);
-                    self.config_due = (!outcome.at_rest).then(|| Instant::now() + UNDER_WAY);
+                    self.config_due = outcome.look_again.map(|wait| Instant::now() + wait);
                     self.config = Some(outcome);
                 }
                 let outcome = self.config.as_ref();

@@ -8,16 +8,23 @@ use crate::build::{
     ANNOTATION_LAST_GOOD, ANNOTATION_ROLLED_BACK, CheckOutcome, ConfigHash, LABEL_CONFIG_CHECK, ObjectKind, Revision, Valid, check_job_name, check_outcome,
     config_map_name, validation_job,
 };
+use crate::conditions::Status;
 use crate::context::Context;
 use crate::index::Members;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams};
+use std::time::Duration;
 use weir_core::health::Finding;
 use weir_crds::log_processor::ConfigCheck;
 use weir_crds::names::{ANNOTATION_CONFIG_HASH, LABEL_PROCESSOR};
 use weir_intake::{Intake, PodState};
+
+/// A configuration under way is looked at this often.
+const UNDER_WAY: Duration = Duration::from_secs(1);
+/// One that is still to prove itself is looked at this often.
+const PROVING: Duration = Duration::from_secs(10);
 
 /// What is to be deployed.
 pub(super) struct Outcome {
@@ -25,8 +32,10 @@ pub(super) struct Outcome {
     pub(super) step: Step,
     /// The revision to put back, when it is not the desired one.
     pub(super) earlier: Option<Revision>,
-    /// Nothing is under way: no check runs, nothing rolls.
+    /// Nothing is under way: no check runs, nothing rolls, replicas confirm what they run.
     pub(super) at_rest: bool,
+    /// When to look again even if nothing changes.
+    pub(super) look_again: Option<Duration>,
     /// The desired revision was accepted by its check: no need to ask again.
     accepted: Option<ConfigHash>,
 }
@@ -58,8 +67,9 @@ pub(super) async fn run(
     } else {
         outcome_of_check(context, valid, revision).await?
     };
-    // Old ones are cleared away once the desired one has proven itself, which is when they are listed.
-    let due = !proven && matches!(progress, Progress::Settled { ready_ms } if ready_ms >= PROVEN_MS);
+    // Old ones are cleared away once the desired one has proven itself. Until then, the last good one can
+    // be put back only if its ConfigMap is still there.
+    let due = !proven && (last_good.is_some() || matches!(progress, Progress::Settled { ready_ms } if ready_ms >= PROVEN_MS));
     let (existing, jobs) = if due { leftovers(context, valid).await? } else { (Vec::new(), Vec::new()) };
     let confirmed = intake.map(|intake| confirmation(intake, members, running.as_ref()));
     let step = step(&State {
@@ -95,7 +105,12 @@ pub(super) async fn run(
     let changing = step.last_good != last_good || step.deploy.as_ref() != running.as_ref();
     let at_rest = !waiting_for_check && !changing && step.garbage_jobs.is_empty() && step.garbage_config_maps.is_empty();
     let accepted = matches!(job, CheckOutcome::Accepted).then(|| revision.hash().clone());
-    Ok(Outcome { step, earlier, at_rest, accepted })
+    // What no watch tells: replicas confirm in their metrics, and time alone proves a configuration.
+    let serves = step.deploy.as_ref() == Some(revision.hash()) && progress != Progress::Idle;
+    let at_rest = at_rest && !(serves && step.confirmed.status != Status::True);
+    let unproven = serves && step.last_good.as_ref() != Some(revision.hash());
+    let look_again = if !at_rest { Some(UNDER_WAY) } else { unproven.then_some(PROVING) };
+    Ok(Outcome { step, earlier, at_rest, look_again, accepted })
 }
 
 fn failed(kind: &'static str, name: &str) -> impl FnOnce(kube::Error) -> ApplyError {

@@ -23,7 +23,7 @@ fn with_config(base: &Value, config: Value) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_is_refused_or_crashes_never_costs_a_replica() -> Result<()> {
     let Some(setting) = Setting::new("config").await? else { return Ok(()) };
-    setting.quick_rule()?;
+    setting.quick_rule(2)?;
     let mut good = gateway("edge", STORES, "rule", 4);
     merge(&mut good, json!({ "spec": { "replicas": { "min": 2 } } }));
     setting.apply(&good)?;

@@ -9,7 +9,7 @@ use weir_e2e::manifests::{gateway, merge};
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_needs_no_right_that_it_does_not_have() -> Result<()> {
     let Some(setting) = Setting::new("rights").await? else { return Ok(()) };
-    setting.quick_rule()?;
+    setting.quick_rule(2)?;
     let pod = json!({
         "metadata": { "labels": { "app": "web" } },
         "spec": { "terminationGracePeriodSeconds": 1, "containers": [{ "name": "main", "image": "weir.local/busybox:test", "imagePullPolicy": "Never", "args": ["-c", "sleep 100000"] }] },

@@ -13,7 +13,7 @@ use weir_engine::{Candidate, Engine, EngineConfig, Limits, Policy};
 
 /// Subcommands of `weir policy`.
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Load a policy through every gate that the operator has, and print what it says about itself.
     Check(CheckArgs),
     /// Ask a policy once and print its answer as JSON.
@@ -22,7 +22,7 @@ pub enum Command {
 
 /// Options of `weir policy check`.
 #[derive(clap::Args)]
-pub struct CheckArgs {
+pub(crate) struct CheckArgs {
     /// The component: raw, gzip or zstd; or `builtin:NAME`.
     file: PathBuf,
     /// Params as a JSON object.
@@ -35,7 +35,7 @@ pub struct CheckArgs {
 
 /// Options of `weir policy run`.
 #[derive(clap::Args)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     /// The component: raw, gzip or zstd; or `builtin:NAME`.
     file: PathBuf,
     /// The input as JSON: a file, `-` for standard input, or the JSON itself. `{}` is an empty input.
@@ -135,7 +135,7 @@ fn one() -> String {
 }
 
 /// Runs a subcommand.
-pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check(args) => check(&args),
         Command::Run(args) => run_once(&args),

@@ -52,6 +52,11 @@ impl Setting {
         self.wait("deploy/edge-collector", |found| found.pointer("/spec/replicas").and_then(Value::as_u64) == Some(wanted)).map(drop)
     }
 
+    fn more_replicas_than(&self, before: u64) -> Result<u64> {
+        let replicas = |found: &Value| found.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or_default();
+        self.wait("deploy/edge-collector", |found| replicas(found) > before).map(|found| replicas(&found))
+    }
+
     /// The message of a condition once it has that status and reason.
     fn condition(&self, object: &str, kind: &str, status: &str, reason: &str) -> Result<String> {
         let has = |found: &Value| condition(found, kind).filter(|(is, why, _)| is == status && why == reason);
@@ -69,14 +74,15 @@ impl Setting {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_that_starts_while_the_source_is_broken_goes_on_with_the_last_good_module() -> Result<()> {
     let mut setting = Setting::new("broken-source").await?;
-    setting.policy_of_config_map()?;
-    setting.apply(&processor("edge", &setting.prometheus.url, "rule", 20))?;
-    setting.replicas(2)?;
+    ship(&setting.namespace, "rule", &component("threshold")?)?;
+    setting.apply(&wasm_policy("rule", json!({ "configMap": { "name": "rule" } }), json!({})))?;
+    setting.apply(&processor("edge", &setting.prometheus.url, "rule", 40))?;
+    let mut replicas = setting.more_replicas_than(1)?;
     setting.wait("configmap/rule-last-good", |_| true)?;
     let digest = |found: &Value| found.pointer("/status/running/digest").and_then(Value::as_str).map(str::to_owned);
     let good = digest(&setting.kubectl().json(["get", "wp/rule"])?).context("no digest")?;
 
-    for (load, replicas, breaks, reason) in [(500.0, 7, "garbage", "NotWasm"), (900.0, 12, "gone", "SourceNotFound"), (1300.0, 17, "traps", "ProbeFailed")] {
+    for (load, breaks, reason) in [(500.0, "garbage", "NotWasm"), (1000.0, "gone", "SourceNotFound"), (1800.0, "traps", "ProbeFailed")] {
         if breaks == "traps" {
             // Refused while the operator runs: the next one has no snapshots yet, and must not take it in.
             ship(&setting.namespace, "rule", &component("fixtures/traps")?)?;
@@ -88,7 +94,7 @@ async fn an_operator_that_starts_while_the_source_is_broken_goes_on_with_the_las
             _ => Ok(()),
         })?;
         setting.prometheus.say(Answer::Value(load));
-        setting.replicas(replicas)?;
+        replicas = setting.more_replicas_than(replicas)?;
         let message = setting.condition("wp/rule", "LatestAccepted", "False", reason)?;
         println!("{breaks}: {reason}: {message}");
         setting.condition("wp/rule", "Ready", "True", "AsExpected")?;
@@ -167,16 +173,14 @@ async fn what_needs_no_metrics_is_not_told_that_they_are_missing() -> Result<()>
     setting.replicas(2)?;
     setting.condition("lp/edge", "MetricsReady", "True", "AsExpected")?;
     setting.condition("lp/edge", "Ready", "True", "AsExpected")?;
-    // A policy that needs a series says so.
+    // A policy that has too little to go by says so itself.
     setting.policy_of_config_map()?;
     setting.kubectl().run(["patch", "lp", "edge", "--type=merge", "-p", r#"{"spec":{"scaling":{"policyRef":{"name":"rule"}}}}"#])?;
-    let message = setting.condition("lp/edge", "MetricsReady", "False", "SeriesMissing")?;
-    assert!(message.contains("`offered`"), "{message}");
-    Ok(())
+    setting.condition("lp/edge", "ScalingActive", "False", "CapacityUnknown").map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_changed_spec_no_longer_refers_to_is_let_go() -> Result<()> {
+async fn a_workload_that_a_spec_no_longer_refers_to_is_released() -> Result<()> {
     let setting = Setting::new("strays").await?;
     setting.policy_of_config_map()?;
     let pod = json!({ "metadata": { "labels": { "app": "web" } }, "spec": { "containers": [{ "name": "main", "image": "weir.local/busybox:test" }] } });
@@ -201,26 +205,5 @@ async fn what_a_changed_spec_no_longer_refers_to_is_let_go() -> Result<()> {
     setting.apply(&target("green"))?;
     setting.wait("deploy/green", |found| scaled(found) && replicas(found) == Some(2))?;
     setting.wait("deploy/blue", |found| !scaled(found) && replicas(found) == Some(2))?;
-    // Pods of its own: the other one is released too.
-    let mut own = processor("edge", &setting.prometheus.url, "rule", 20);
-    own["spec"]["engine"]["targetRef"] = Value::Null;
-    own["spec"]["engine"]["template"]["spec"]["containers"][0]["ports"] = json!([{ "name": "http", "containerPort": 8080 }]);
-    setting.apply(&own)?;
-    setting.replicas(2)?;
-    setting.wait("deploy/green", |found| !scaled(found) && replicas(found) == Some(2))?;
-    // And back: what was made goes.
-    setting.kubectl().run([
-        "patch",
-        "lp",
-        "edge",
-        "--type=merge",
-        "-p",
-        r#"{"spec":{"engine":{"template":null,"targetRef":{"kind":"Deployment","name":"blue"}}}}"#,
-    ])?;
-    setting.wait("deploy/blue", scaled)?;
-    wait_until("what was made is gone", PATIENCE, || {
-        let left = setting.kubectl().run(["get", "deploy,service,pdb", "-l", "app.kubernetes.io/managed-by=weir", "-o", "name"])?;
-        Ok(left.trim().is_empty().then_some(()))
-    })
-    .with_context(|| setting.operator.log())
+    Ok(())
 }

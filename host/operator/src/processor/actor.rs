@@ -11,7 +11,7 @@ use super::measure::Measure;
 use super::status::{Keeper, Trouble};
 use super::{adopt, rollout};
 use crate::build::rollout::Rejected;
-use crate::build::{Deploy, Inputs, ObjectKind, Revision, Valid, ValidEngine, objects, validate};
+use crate::build::{Deploy, Inputs, Revision, Valid, ValidEngine, objects, validate};
 use crate::context::Context;
 use crate::index::Members;
 use crate::policies::Entry;
@@ -333,25 +333,13 @@ impl Actor {
         Ok(())
     }
 
-    /// What the spec referred to before it was changed: an adopted workload is released with the replicas
-    /// that it has, an own one is deleted with its Service and its budget.
-    async fn let_strays_go(&mut self, valid: &Valid) -> Result<(), Trouble> {
+    /// A workload that the spec referred to before it was changed is released with the replicas that it has.
+    async fn let_strays_go(&self, valid: &Valid) -> Result<(), Trouble> {
         let strays = self.context.index.read().strays(&self.object, &valid.workload_key());
-        let (owned, adopted): (Vec<_>, Vec<_>) = strays.into_iter().partition(|stray| stray.owner.as_deref() == Some(valid.owner.uid.as_str()));
         let ours = self.object.to_string();
-        for stray in adopted.iter().filter(|stray| stray.annotations.get(weir_crds::names::ANNOTATION_SCALED_BY) == Some(&ours)) {
+        for stray in strays.iter().filter(|stray| stray.annotations.get(weir_crds::names::ANNOTATION_SCALED_BY) == Some(&ours)) {
             let failed = |error: kube::Error| Trouble { reason: reason::APPLY_FAILED, message: format!("{} can't be released: {}", stray.key, chain(&error)) };
             adopt::release(&self.context, &stray.key).await.map_err(failed)?;
-        }
-        if !owned.is_empty() && matches!(valid.engine, ValidEngine::Target(_)) {
-            let (namespace, uid) = (&valid.owner.namespace, &valid.owner.uid);
-            let service = crate::build::service_name(&valid.owner.name);
-            for (kind, name) in [(ObjectKind::Service, &service), (ObjectKind::PodDisruptionBudget, &service)] {
-                self.ensured.remove(&self.context, namespace, uid, kind, name).await.map_err(trouble)?;
-            }
-            for stray in owned {
-                self.ensured.remove(&self.context, namespace, uid, ObjectKind::Deployment, &stray.key.name).await.map_err(trouble)?;
-            }
         }
         Ok(())
     }

@@ -104,7 +104,16 @@ impl Ensured {
             return Err(ApplyError::NotLeading);
         }
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        let written = api.patch(&object.name, &params, &Patch::Apply(&object.json)).await.map_err(failed)?;
+        let written = match api.patch(&object.name, &params, &Patch::Apply(&object.json)).await {
+            // What somebody else added to a list stays with server-side apply, and may not go together with
+            // what belongs there: a merge patch replaces lists whole.
+            Err(kube::Error::Api(error)) if error.code == 422 && !created => {
+                let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+                api.patch(&object.name, &params, &Patch::Merge(&object.json)).await
+            }
+            answer => answer,
+        };
+        let written = written.map_err(failed)?;
         self.known.insert(key, (content, mark(&written.metadata)));
         feed(context, object.kind, &serde_json::to_value(&written).unwrap_or_default());
         let result = if created { ApplyResult::Created } else { ApplyResult::Changed };

@@ -115,7 +115,11 @@ fn conditions(seen: &Seen<'_>) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta
         return conditions.finish();
     }
     match seen.metrics {
-        Some(MetricsHealth::Ready) => conditions.set(kind::METRICS_READY, Status::True, reason::AS_EXPECTED, "the series are complete and fresh"),
+        Some(MetricsHealth::Ready) => {
+            let measured = seen.valid.is_some_and(|valid| valid.metrics.scrape.is_some() || valid.metrics.prometheus.is_some());
+            let message = if measured { "the series are complete and fresh" } else { "spec.metrics asks for nothing to be measured" };
+            conditions.set(kind::METRICS_READY, Status::True, reason::AS_EXPECTED, message);
+        }
         Some(MetricsHealth::NotReady { reason, sentence }) => {
             conditions.set(kind::METRICS_READY, unless_starting(reason), reason, &format!("{sentence}; the replicas are held"))
         }

@@ -19,7 +19,7 @@ struct Taken {
 }
 
 /// Kills and ends leaders in turn, reports, and returns the last leader.
-pub(super) async fn several(report: &mut Report, setting: &mut Setting, mut leader: Operator, count: &str, times: u32) -> Result<Operator> {
+pub(super) async fn several(report: &mut Report, setting: &Setting, mut leader: Operator, how: &str, times: u32) -> Result<Operator> {
     let (mut killed, mut ended) = (Taken::default(), Taken::default());
     for round in 0..times * 2 {
         let standby = setting.operator(&format!("standby-{round}"))?;
@@ -45,13 +45,13 @@ pub(super) async fn several(report: &mut Report, setting: &mut Setting, mut lead
         let (first, all) = (Times::new(taken.first), Times::new(taken.all));
         let promise = Duration::from_secs(promise);
         report.promise(
-            format!("{what} → the standby decides, {count} objects"),
+            format!("{what} → the standby decides, {}, {how}", setting.title()),
             format!("{first}; on all of them: {all}"),
             format!("≤ {} s", promise.as_secs()),
             first.max() <= promise,
         );
     }
-    report.remark("Standby: the first decision that is not a hold, and as many as there are objects. Before each change it has listed everything.");
+    report.remark("Standby: from the signal to its first decision that is not a hold, and to as many as there are objects. It has listed everything before.");
     Ok(leader)
 }
 

@@ -21,8 +21,9 @@ mod stand_in;
 mod watch;
 
 use crate::report::{Report, progress};
-use crate::stats::{grouped, short};
+use crate::stats::short;
 use anyhow::Result;
+use operator::Operator;
 use population::Source;
 use rest::Rest;
 use setting::Setting;
@@ -56,7 +57,7 @@ pub(crate) fn run(report: &mut Report, args: &Args, quick: bool) -> Result<()> {
     let amount = if quick {
         Amount { spikes: 5, common_spikes: 1, rest: Duration::from_secs(10), failovers: 1 }
     } else {
-        Amount { spikes: 100, common_spikes: 3, rest: Duration::from_secs(60), failovers: 5 }
+        Amount { spikes: 100, common_spikes: 3, rest: Duration::from_secs(60), failovers: 4 }
     };
     let (objects, played_above) = if quick { (vec![1, 20, 50], 20) } else { (args.objects.clone(), args.played_above) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -93,14 +94,15 @@ async fn one(report: &mut Report, amount: &Amount) -> Result<()> {
     Ok(())
 }
 
+/// Many objects, made once and then looked at in turn: a start, at rest, a change of leader, a spike.
 async fn many(report: &mut Report, objects: usize, played: bool, amount: &Amount) -> Result<()> {
-    let mut setting = Setting::start(objects, played).await?;
-    let count = grouped(objects as u64);
-    // A Prometheus is rarely newer than 10 s; with few objects the operator is measured asking it every second.
-    let (source, asked) =
-        if played { (Source::Prometheus("10s"), "Prometheus asked every 10 s") } else { (Source::Prometheus("1s"), "Prometheus asked every 1 s") };
+    let setting = Setting::start(objects, played).await?;
+    // A Prometheus is rarely newer than 10 s; asking it every second shows what that costs.
+    let every = if played { "10s" } else { "1s" };
+    let how = format!("Prometheus asked every {every}");
     let mut first = setting.operator("weir-0")?;
-    population::create(&setting.client, setting.namespace(), objects, |object| population::metrics(object, "1s", source, &setting.stand_in)).await?;
+    let metrics = |object| population::metrics(object, "1s", Source::Prometheus(every), &setting.stand_in);
+    population::create(&setting.client, setting.namespace(), objects, metrics).await?;
     if played {
         population::play(&setting.client, setting.namespace(), objects, &setting.watch).await?;
     }
@@ -108,41 +110,44 @@ async fn many(report: &mut Report, objects: usize, played: bool, amount: &Amount
     setting.wait_until_quiet(&first).await;
     first.terminate()?;
     first.wait()?;
-    drop(first);
 
-    let operator = setting.operator_from_cold(report, &count)?;
+    let operator = setting.operator_from_cold(report, &how)?;
     setting.wait_until_quiet(&operator).await;
-    let rest = Rest::measure(&setting, &operator, amount.rest).await?;
-    rest.report(report, &setting, asked);
+    Rest::measure(&setting, &operator, amount.rest).await?.report(report, &setting, &how);
+    let mut operator = failover::several(report, &setting, operator, &how, amount.failovers).await?;
     if played {
-        setting.stand_in.waver(0.05);
-        let rest = Rest::measure(&setting, &operator, amount.rest).await?;
-        rest.report(report, &setting, &format!("{asked}, load wavers by ±5 %"));
-        setting.stand_in.waver(0.0);
-        for (source, how) in [(Source::Prometheus("1s"), "Prometheus asked every 1 s"), (Source::Pod, "each pod scraped every 1 s")] {
-            let metrics = |object| population::metrics(object, "1s", source, &setting.stand_in);
-            population::measure_by(&setting.client, setting.namespace(), objects, metrics).await?;
-            setting.wait_until_quiet(&operator).await;
-            let rest = Rest::measure(&setting, &operator, amount.rest).await?;
-            rest.report(report, &setting, how);
-        }
+        operator = other_sources(report, &setting, operator, amount).await?;
     }
-    let operator = failover::several(report, &mut setting, operator, &count, amount.failovers).await?;
     let mut replicas = 1;
     let spikes = if played { 1 } else { amount.common_spikes };
     let times = spike::several(&setting, &operator, &mut replicas, spikes).await?;
-    let what = format!("load spike of all {count} objects at once → replicas written, interval 1 s");
+    let what = format!("load spike of {} at once → replicas written, interval 1 s", setting.title());
     if played {
         report.note(what, times.to_string());
     } else {
         report.promise(what, times.to_string(), "p99 ≤ 1.2 s", times.p99() <= Duration::from_millis(1200));
     }
-    if played {
-        report.remark(
-            "With more than 1,000 objects kube-controller-manager and scheduler are stopped, because the former needs half an hour for that \
-             many Deployments: the bench creates each pod and writes the statuses once. Pods have addresses of their own in 127.1.0.0/16 and \
-             expose 4 kB.",
-        );
-    }
     Ok(())
+}
+
+/// The same objects with a load that is never twice the same, and with others to ask for it.
+async fn other_sources(report: &mut Report, setting: &Setting, operator: Operator, amount: &Amount) -> Result<Operator> {
+    setting.wait_until_quiet(&operator).await;
+    setting.stand_in.waver(0.05);
+    let how = "Prometheus asked every 10s, load wavers by ±5 %";
+    Rest::measure(setting, &operator, amount.rest).await?.report(report, setting, how);
+    setting.stand_in.waver(0.0);
+    let pods = "each pod scraped every 1s";
+    for (source, how) in [(Source::Prometheus("1s"), "Prometheus asked every 1s"), (Source::Pod, pods)] {
+        let metrics = |object| population::metrics(object, "1s", source, &setting.stand_in);
+        population::measure_by(&setting.client, setting.namespace(), setting.objects, metrics).await?;
+        setting.wait_until_quiet(&operator).await;
+        Rest::measure(setting, &operator, amount.rest).await?.report(report, setting, how);
+    }
+    report.remark(
+        "With more than 1,000 objects kube-controller-manager and scheduler are stopped, because the former needs half an hour for that \
+         many Deployments: the bench creates each pod and writes the statuses once. Pods have addresses of their own in 127.1.0.0/16 and \
+         expose 4 kB.",
+    );
+    failover::several(report, setting, operator, pods, amount.failovers).await
 }

@@ -4,7 +4,6 @@ use super::operator::Operator;
 use super::setting::Setting;
 use crate::machine::{Memory, megabytes};
 use crate::report::Report;
-use crate::stats::grouped;
 use anyhow::Result;
 use std::time::{Duration, Instant};
 
@@ -52,7 +51,7 @@ impl Rest {
 
     /// Reports it, against the promise where there are as many objects as it speaks of.
     pub(super) fn report(&self, report: &mut Report, setting: &Setting, how: &str) {
-        let what = format!("{} LogProcessors at 1 s, {how}", grouped(setting.objects as u64));
+        let what = format!("{} at 1 s, {how}", setting.title());
         let cpu = format!("{:.1} % of one core", self.cpu);
         let memory = format!("{} resident, {} at most", megabytes(self.memory.resident), megabytes(self.memory.peak));
         if setting.objects >= PROMISED_FOR {

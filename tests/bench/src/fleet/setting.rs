@@ -5,8 +5,9 @@ use super::operator::Operator;
 use super::population::{load_for, params};
 use super::stand_in::StandIn;
 use super::watch::Watch;
+use crate::machine::processor_time;
 use crate::report::{Report, progress};
-use crate::stats::short;
+use crate::stats::{grouped, short};
 use anyhow::{Context as _, Result, bail, ensure};
 use kube::Client;
 use nix::sys::signal::{Signal, kill};
@@ -55,6 +56,12 @@ impl Setting {
         Ok(Self { objects, client, stand_in, watch, folder, kubeconfig, namespace, cluster })
     }
 
+    /// How many LogProcessors, for the table.
+    pub(super) fn title(&self) -> String {
+        let plural = if self.objects == 1 { "" } else { "s" };
+        format!("{} LogProcessor{plural}", grouped(self.objects as u64))
+    }
+
     pub(super) fn namespace(&self) -> &str {
         self.namespace.name()
     }
@@ -72,7 +79,7 @@ impl Setting {
     }
 
     /// Starts an operator where all objects exist, and reports when it has decided on all of them.
-    pub(super) fn operator_from_cold(&self, report: &mut Report, count: &str) -> Result<Operator> {
+    pub(super) fn operator_from_cold(&self, report: &mut Report, how: &str) -> Result<Operator> {
         self.stand_in.forget();
         let operator = self.spawn("weir-1")?;
         let all = self.objects as f64;
@@ -89,12 +96,12 @@ impl Setting {
                 break operator.started.elapsed().max(asked - operator.started);
             }
             if operator.started.elapsed() > Duration::from_secs(180) {
-                bail!("after 180 s, {} of {count} objects were measured and {counters:?}\n{}", self.stand_in.seen(), operator.log_end());
+                bail!("after 180 s, {} objects were measured and {counters:?}\n{}", self.stand_in.seen(), operator.log_end());
             }
             std::thread::sleep(Duration::from_millis(20));
         };
         let measured = format!("{} (the first one after {})", short(decided), short(first.unwrap_or(decided)));
-        let what = format!("start of the operator → a decision on each of {count} objects");
+        let what = format!("start of the operator → a decision on each of {}, {how}", self.title());
         if self.objects >= 10_000 {
             report.promise(what, measured, "≤ 3 s", decided <= Duration::from_secs(3));
         } else {
@@ -103,7 +110,7 @@ impl Setting {
         Ok(operator)
     }
 
-    /// Waits until all objects are ready.
+    /// Waits until all LogProcessors are ready.
     pub(super) async fn wait_until_ready(&self, operator: &Operator) -> Result<()> {
         let (begun, mut said) = (Instant::now(), Instant::now());
         loop {
@@ -131,6 +138,16 @@ impl Setting {
             before = now;
         }
         progress(&format!("quiet after {:.0} s", begun.elapsed().as_secs_f64()));
+    }
+
+    /// Processor time of each program of the control plane, of the operator and of the bench so far, in seconds.
+    pub(super) fn processor_times(&self, operator: &Operator) -> Result<Vec<(String, f64)>> {
+        let mut times = vec![("operator".to_owned(), operator.processor_time()?.as_secs_f64())];
+        times.push(("bench".to_owned(), processor_time(std::process::id())?.as_secs_f64()));
+        for (name, pid) in self.cluster.pids()? {
+            times.push((name, processor_time(pid)?.as_secs_f64()));
+        }
+        Ok(times)
     }
 
     /// Requests that the API server has answered or is answering, of all clients, watches left out.

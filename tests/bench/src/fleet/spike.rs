@@ -23,12 +23,15 @@ pub(super) async fn several(setting: &Setting, operator: &Operator, replicas: &m
         tokio::time::sleep(Duration::from_millis(rand::random_range(1000..2000))).await;
         *replicas += 1;
         setting.watch.expect(*replicas);
+        let before = setting.processor_times(operator)?;
         let begun = Instant::now();
         setting.stand_in.say(load_for(*replicas));
         let reached = setting.watch.reached(PATIENCE).await?;
         taken.extend(reached.iter().map(|at| at.saturating_duration_since(begun)));
         if setting.objects > 1 || time % 20 == 0 {
-            progress(&format!("spike {time} of {times}: all replicas written after {:.2} s", begun.elapsed().as_secs_f64()));
+            let took = begun.elapsed().as_secs_f64();
+            let used = setting.processor_times(operator)?.into_iter().zip(before).map(|((name, after), (_, before))| format!("{name} {:.2}", after - before));
+            progress(&format!("spike {time} of {times}: all replicas written after {took:.2} s; processor seconds: {}", used.collect::<Vec<_>>().join(", ")));
         }
     }
     Ok(Times::new(taken))

@@ -108,8 +108,8 @@ pub struct FileSource {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BuiltinSource {
-    /// Name of the policy, for example threshold (rate against capacity with hysteresis), backlog
-    /// (drains the backlog by a deadline) or predictive (seasonal forecast over a reactive floor).
+    /// Name of the policy: threshold (rate against capacity with hysteresis) or backlog (drains the
+    /// backlog by a deadline).
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
 }

@@ -12,7 +12,7 @@ use weir_operator::shell::telemetry::{self, LogFormat, TelemetryOptions};
 
 /// Options of `weir operator`.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Kubeconfig file; without it the pod's ServiceAccount, or else the kubeconfig that kubectl uses.
     #[arg(long, env = "WEIR_KUBECONFIG")]
     kubeconfig: Option<PathBuf>,
@@ -68,7 +68,7 @@ pub struct Args {
 }
 
 /// Runs the operator.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("weir").max_blocking_threads(usize::from(args.decision_threads) + 16).build()?;
     runtime.block_on(serve(args))

@@ -25,7 +25,9 @@ impl Admission {
     /// Waits at most `patience` for a place.
     pub(crate) fn enter(&self, patience: Duration) -> Option<Place<'_>> {
         let mut free = self.free.lock();
-        if *free == 0 && self.freed.wait_while_for(&mut free, |free| *free == 0, patience).timed_out() && *free == 0 {
+        // What counts is whether a place is free, not whether the time was over as well.
+        let _ = self.freed.wait_while_for(&mut free, |free| *free == 0, patience);
+        if *free == 0 {
             return None;
         }
         *free -= 1;

@@ -71,9 +71,9 @@ impl Inner {
         if let Some(compiled) = self.shared(digest) {
             return Ok((compiled, CompiledFrom::Memory));
         }
-        let (component, from) = match self.from_disk(digest) {
+        let (component, from) = match self.read_compiled(digest) {
             Some(component) => (component, CompiledFrom::Disk),
-            None => (self.from_compiler(digest, bytes)?, CompiledFrom::Compiler),
+            None => (self.compile_anew(digest, bytes)?, CompiledFrom::Compiler),
         };
         let compiled = Arc::new(compiled::link(&self.runtime, &component, bytes.len() as u64)?);
         let mut in_use = self.in_use.lock();
@@ -82,7 +82,7 @@ impl Inner {
         Ok((compiled, from))
     }
 
-    fn from_compiler(&self, digest: &Digest, bytes: &[u8]) -> Result<Component, LoadError> {
+    fn compile_anew(&self, digest: &Digest, bytes: &[u8]) -> Result<Component, LoadError> {
         let component = compiled::compile(&self.runtime, bytes)?;
         if let Some(cache) = &self.cache {
             match component.serialize() {
@@ -93,7 +93,7 @@ impl Inner {
         Ok(component)
     }
 
-    fn from_disk(&self, digest: &Digest) -> Option<Component> {
+    fn read_compiled(&self, digest: &Digest) -> Option<Component> {
         let cache = self.cache.as_ref()?;
         let code = cache.read(digest)?;
         match deserialize(&self.runtime.engine, &code) {

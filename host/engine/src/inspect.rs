@@ -97,7 +97,7 @@ fn header(bytes: &[u8]) -> Result<(), LoadError> {
 
 #[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
 fn malformed(error: BinaryReaderError) -> LoadError {
-    LoadError::Malformed { offset: error.offset() as u64, detail: crate::call::shorten(error.message(), 200) }
+    LoadError::Malformed { offset: error.offset(), detail: crate::call::shorten(error.message(), 200) }
 }
 
 fn world(exports: Vec<String>) -> Result<(), LoadError> {

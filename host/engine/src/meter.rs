@@ -11,9 +11,9 @@ pub(crate) struct Meter {
     memory: usize,
     table_limit: usize,
     tables: usize,
-    most_instances: usize,
-    most_memories: usize,
-    most_tables: usize,
+    instance_limit: usize,
+    memory_count_limit: usize,
+    table_count_limit: usize,
     denied: Option<Denied>,
 }
 
@@ -33,9 +33,9 @@ impl Meter {
             memory: 0,
             table_limit: limits.table_elements as usize,
             tables: 0,
-            most_instances: limits.instances as usize,
-            most_memories: limits.memories as usize,
-            most_tables: limits.tables as usize,
+            instance_limit: limits.instances as usize,
+            memory_count_limit: limits.memories as usize,
+            table_count_limit: limits.tables as usize,
             denied: None,
         }
     }
@@ -94,15 +94,16 @@ impl ResourceLimiter for Meter {
     }
 
     fn instances(&self) -> usize {
-        self.most_instances
+        self.instance_limit
     }
 
+    #[expect(clippy::misnamed_getters, reason = "the trait asks for the limit, `self.tables` counts")]
     fn tables(&self) -> usize {
-        self.most_tables
+        self.table_count_limit
     }
 
     fn memories(&self) -> usize {
-        self.most_memories
+        self.memory_count_limit
     }
 }
 

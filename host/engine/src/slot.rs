@@ -95,6 +95,12 @@ impl PolicySlot {
         recent.push_back(input.clone());
     }
 
+    /// Inputs that the next policy would be probed on.
+    #[must_use]
+    pub fn probe_count(&self) -> usize {
+        self.recent.lock().len()
+    }
+
     /// Takes a candidate through all stages, probes it on the observed inputs, and lets it run when
     /// nothing is wrong with it. Loads of one slot wait for each other.
     pub async fn load(&self, candidate: &Candidate) -> LoadReport {

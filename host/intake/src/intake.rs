@@ -18,6 +18,8 @@ pub(crate) enum Status {
     Starting,
     Pending,
     Missing(Cause),
+    /// It is not ready any more, or no longer there; what it carried may not have arrived elsewhere yet.
+    Gone,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub struct Intake {
     pods: Vec<Entry>,
     queries: Vec<QueryState>,
     ring: Ring,
+    /// Last known total of each column.
+    totals: Box<[f64]>,
     health: MetricsHealth,
     counts: Counts,
     mono: Mono,
@@ -70,7 +74,8 @@ impl Intake {
         let ring = Ring::new(options.interval_ms, options.slots()?, own, profile.series().len() - own);
         let queries = profile.queries().map(|(column, _)| QueryState { column, last: None, problem: None }).collect();
         let health = MetricsHealth::NotReady { reason: NotReadyReason::MetricsMissing, sentence: "nothing was measured yet".to_owned() };
-        Ok(Self { profile, options, pods: Vec::new(), queries, ring, health, counts: Counts::default(), mono: Mono::default(), tick: 0 })
+        let totals = vec![f64::NAN; profile.columns.len()].into();
+        Ok(Self { profile, options, pods: Vec::new(), queries, ring, totals, health, counts: Counts::default(), mono: Mono::default(), tick: 0 })
     }
 
     /// Takes a changed spec: everything is measured anew. Nothing happens when nothing changed.
@@ -93,8 +98,13 @@ impl Intake {
         for report in seen.pods {
             self.take_pod(report, seen, &mut hint);
         }
-        let tick = self.tick;
-        self.pods.retain(|entry| entry.tick == tick);
+        let (tick, grace) = (self.tick, u64::from(self.options.grace_ms));
+        self.pods.retain_mut(|entry| {
+            if entry.tick != tick {
+                entry.status = Status::Gone;
+            }
+            entry.tick == tick || (entry.rated && entry.pod.last_good.is_some_and(|last| seen.mono.ms_since(last) <= grace))
+        });
         for report in seen.queries {
             self.take_query(report, seen.mono);
         }
@@ -175,15 +185,16 @@ impl Intake {
         let count = |wanted: fn(&Status) -> bool| self.pods.iter().filter(|entry| wanted(&entry.status)).count();
         let starting = count(|status| matches!(status, Status::Starting));
         let missing = count(|status| matches!(status, Status::Missing(_)));
+        let known = count(|status| !matches!(status, Status::Starting | Status::Gone));
         let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        self.counts.measured = narrow(self.pods.len() - starting - missing);
+        self.counts.measured = narrow(known - missing);
         (self.counts.starting, self.counts.missing) = (narrow(starting), narrow(missing));
         if !writable {
             let sentence = "the operator's wall clock went back; waiting until it has passed the newest slot".to_owned();
             return MetricsHealth::NotReady { reason: NotReadyReason::MetricsStale, sentence };
         }
         if self.profile.scrapes() {
-            return judge(self.pods.len() - starting, starting, self.pods.iter().filter_map(Entry::cause), self.options.max_missing_share);
+            return judge(known, starting, self.pods.iter().filter_map(Entry::cause), self.options.max_missing_share);
         }
         // an object of queries only: held when none of them gives anything
         if !self.queries.is_empty() && self.queries.iter().any(|state| self.query_value(state).is_finite()) {
@@ -206,12 +217,16 @@ impl Intake {
     fn write(&mut self) {
         if self.health.is_ready() {
             let totals = sum::Totals::new(&self.profile, &self.pods, self.mono, u64::from(self.options.staleness_ms));
-            for (column, made) in self.profile.columns.iter().enumerate() {
+            self.counts.estimated = totals.estimated();
+            for ((column, made), last) in self.profile.columns.iter().enumerate().zip(&mut self.totals) {
                 if !matches!(made, Column::Query(_)) {
-                    self.ring.set(column, totals.column(column, made));
+                    let total = totals.column(column, made, *last);
+                    self.ring.set(column, total);
+                    if total.is_finite() {
+                        *last = total;
+                    }
                 }
             }
-            self.counts.estimated = totals.estimated();
         } else {
             (0..self.profile.columns.len()).for_each(|column| self.ring.set(column, f64::NAN));
         }
@@ -280,13 +295,13 @@ impl Intake {
 
     /// The latest values of every pod that was reported at the last tick, by name.
     pub fn pods(&self) -> impl Iterator<Item = PodSample<'_>> {
-        self.pods.iter().map(|entry| sum::sample(entry, self.mono))
+        self.pods.iter().filter(|entry| !matches!(entry.status, Status::Gone)).map(|entry| sum::sample(entry, self.mono))
     }
 
     /// The latest values of one pod.
     #[must_use]
     pub fn pod(&self, name: &str) -> Option<PodSample<'_>> {
         let at = self.pods.binary_search_by(|entry| (*entry.pod.name).cmp(name)).ok()?;
-        self.pods.get(at).map(|entry| sum::sample(entry, self.mono))
+        self.pods.get(at).filter(|entry| !matches!(entry.status, Status::Gone)).map(|entry| sum::sample(entry, self.mono))
     }
 }

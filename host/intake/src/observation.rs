@@ -18,7 +18,8 @@ pub struct IntakeOptions {
     pub staleness_ms: u32,
     /// Share of ready pods that must be missing for a hold; 0 holds for any missing pod, 1 only when all are.
     pub max_missing_share: f64,
-    /// Milliseconds from a pod's readiness during which its silence is not counted.
+    /// Milliseconds from a pod's readiness during which its silence is not counted, and from its last
+    /// answer during which a pod that is not ready any more may not make a sum fall.
     pub grace_ms: u32,
 }
 
@@ -110,7 +111,7 @@ pub struct Observation<'a> {
     pub now: UnixMs,
     /// Monotonic clock, the one of [`Readings::received`].
     pub mono: Mono,
-    /// Every pod that is ready. One that is left out is forgotten.
+    /// Every pod that is ready. One that is left out has gone: see [`IntakeOptions::grace_ms`].
     pub pods: &'a [PodReport<'a>],
     /// Queries that were answered since the last tick.
     pub queries: &'a [QueryReport<'a>],
@@ -171,7 +172,7 @@ pub struct Counts {
     pub starting: u32,
     /// Pods that gave nothing that can be used.
     pub missing: u32,
-    /// Missing or starting pods for which values were estimated.
+    /// Missing, starting or gone pods for which values were estimated.
     pub estimated: u32,
     /// Counters that dropped at this tick.
     pub resets: u32,

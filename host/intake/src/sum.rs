@@ -7,7 +7,12 @@
 //! - **was read once**: its gauges as they are; for its rates what it counted over its uptime, or, when
 //!   it does not tell its uptime but has counted, the mean of the measured pods. Nothing would make
 //!   demand dip at each scale-up, as load moves to pods that have no rate yet;
-//! - **was never read and is young**: nothing.
+//! - **was never read and is young**: nothing;
+//! - **has gone** (it is not ready, or not there any more): its clients may not have found another pod
+//!   yet. Until its last answer is older than the grace time, it keeps what tells of demand (`offered`,
+//!   `backlog`, and users' series) from falling: with S the sum over the others, the total is at least
+//!   min(S + its last value, the last total). So a crash is no fall in demand, and load that has moved
+//!   to the others is not counted twice.
 //!
 //! How many pods were estimated is in [`crate::Counts`]. At the default share at most one of six is missing.
 
@@ -42,19 +47,23 @@ impl<'a> Totals<'a> {
     /// Pods that count with a value that is not their own of this tick.
     pub(crate) fn estimated(&self) -> u32 {
         let guessed = |entry: &&Entry| match entry.status {
-            Status::Missing(_) => true,
+            Status::Missing(_) | Status::Gone => true,
             Status::Starting => entry.pod.last_good.is_some(),
             Status::Measured | Status::Pending => false,
         };
         u32::try_from(self.pods.iter().filter(guessed).count()).unwrap_or(u32::MAX)
     }
 
-    pub(crate) fn column(&self, column: usize, made: &Column) -> f64 {
+    /// The value of a column; `last` is its last known one, NaN when there was none.
+    pub(crate) fn column(&self, column: usize, made: &Column, last: f64) -> f64 {
         match made {
-            Column::Otel if column == BACKLOG => self.backlog(),
-            Column::Otel => self.sum(|entry| entry.pod.own(column), |entry, mean| guess(entry, column, mean)),
+            Column::Otel if column == BACKLOG => self.backlog(last),
+            Column::Otel => {
+                let last = if column == OFFERED { last } else { f64::NAN };
+                self.sum(last, |entry| entry.pod.own(column), |entry, mean| guess(entry, column, mean))
+            }
             Column::Skew => self.skew(),
-            Column::Field(_) => self.user(made),
+            Column::Field(_) => self.user(made, last),
             Column::Query(_) => f64::NAN,
         }
     }
@@ -65,7 +74,7 @@ impl<'a> Totals<'a> {
     }
 
     /// Own values, and estimates for the pods that have none. NaN when no pod has an own value.
-    fn sum(&self, value: impl Fn(&Entry) -> f64, starting: impl Fn(&Entry, f64) -> f64) -> f64 {
+    fn sum(&self, last: f64, value: impl Fn(&Entry) -> f64, starting: impl Fn(&Entry, f64) -> f64) -> f64 {
         let (mut sum, mut count) = (0.0, 0_u32);
         for own in self.own_values(&value) {
             sum += own;
@@ -84,9 +93,17 @@ impl<'a> Totals<'a> {
                 Status::Starting => starting(entry, mean),
                 Status::Missing(_) if own > mean && self.fresh(entry) => own,
                 Status::Missing(_) => mean,
+                Status::Gone => 0.0,
             };
         }
-        sum
+        self.carried(last, sum, value)
+    }
+
+    /// Keeps what pods carried that have gone, as far as it has not arrived elsewhere. With a `last` of
+    /// NaN nothing is kept.
+    fn carried(&self, last: f64, sum: f64, value: impl Fn(&Entry) -> f64) -> f64 {
+        let gone: f64 = self.pods.iter().filter(|entry| matches!(entry.status, Status::Gone)).map(value).filter(|own| own.is_finite()).sum();
+        if last.is_finite() { sum.max((sum + gone).min(last)) } else { sum }
     }
 
     fn fresh(&self, entry: &Entry) -> bool {
@@ -94,7 +111,7 @@ impl<'a> Totals<'a> {
     }
 
     /// Pods that do not know their requests' sizes are priced with those of the others.
-    fn backlog(&self) -> f64 {
+    fn backlog(&self, last: f64) -> f64 {
         let (mut records, mut requests) = (0.0, 0.0);
         for entry in self.pods {
             let (backlog, queue) = (entry.pod.own(BACKLOG), entry.pod.own(QUEUE));
@@ -110,10 +127,10 @@ impl<'a> Totals<'a> {
         };
         // a queue with records that nothing prices: the sum is not known, and not the sum of the rest
         let unknown = |entry: &Entry| priced(entry).is_nan() && entry.pod.own(QUEUE) > 0.0;
-        if self.pods.iter().any(|entry| !matches!(entry.status, Status::Missing(_)) && unknown(entry)) {
+        if self.pods.iter().any(|entry| !matches!(entry.status, Status::Missing(_) | Status::Gone) && unknown(entry)) {
             return f64::NAN;
         }
-        self.sum(priced, |_, _| 0.0)
+        self.sum(last, priced, |_, _| 0.0)
     }
 
     fn skew(&self) -> f64 {
@@ -126,7 +143,7 @@ impl<'a> Totals<'a> {
         }
     }
 
-    fn user(&self, made: &Column) -> f64 {
+    fn user(&self, made: &Column, last: f64) -> f64 {
         let aggregate = match made {
             Column::Field(number) => self.profile.fields.get(usize::from(*number)).map(|field| field.aggregate),
             _ => None,
@@ -137,14 +154,14 @@ impl<'a> Totals<'a> {
             Some(Aggregate::Sum) => {
                 let has = |entry: &Entry| of(entry).map_or(f64::NAN, |(value, _, _)| value);
                 let any = self.pods.iter().any(|entry| matches!(entry.status, Status::Measured | Status::Pending) && of(entry).is_none());
-                if any { self.plain_sum(has) } else { self.sum(has, |_, _| 0.0) }
+                if any { self.plain_sum(last, has) } else { self.sum(last, has, |_, _| 0.0) }
             }
             Some(Aggregate::Max) => {
-                let usable = self.pods.iter().filter(|entry| !matches!(entry.status, Status::Missing(_)) || self.fresh(entry));
+                let usable = self.pods.iter().filter(|entry| self.counts(entry));
                 usable.filter_map(|entry| of(entry).map(|(value, _, _)| value)).fold(f64::NAN, f64::max)
             }
             Some(Aggregate::Mean) => {
-                let usable = self.pods.iter().filter(|entry| !matches!(entry.status, Status::Missing(_)));
+                let usable = self.pods.iter().filter(|entry| !matches!(entry.status, Status::Missing(_) | Status::Gone));
                 let (sum, count) = usable.filter_map(of).fold((0.0, 0_u32), |(sum, count), (value, children, _)| (sum + value, count + children));
                 if count == 0 { f64::NAN } else { sum / f64::from(count) }
             }
@@ -153,10 +170,19 @@ impl<'a> Totals<'a> {
     }
 
     /// Values of the pods that have the series; of missing ones the last known.
-    fn plain_sum(&self, value: impl Fn(&Entry) -> f64) -> f64 {
-        let usable = self.pods.iter().filter(|entry| !matches!(entry.status, Status::Missing(_)) || self.fresh(entry));
-        let (sum, count) = usable.map(value).filter(|value| value.is_finite()).fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
-        if count == 0 { f64::NAN } else { sum }
+    fn plain_sum(&self, last: f64, value: impl Fn(&Entry) -> f64) -> f64 {
+        let usable = self.pods.iter().filter(|entry| self.counts(entry));
+        let (sum, count) = usable.map(&value).filter(|value| value.is_finite()).fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
+        if count == 0 { f64::NAN } else { self.carried(last, sum, value) }
+    }
+
+    /// Whether what is known of a pod stands: it is there, and has answered lately.
+    fn counts(&self, entry: &Entry) -> bool {
+        match entry.status {
+            Status::Missing(_) => self.fresh(entry),
+            Status::Gone => false,
+            Status::Measured | Status::Starting | Status::Pending => true,
+        }
     }
 }
 
@@ -182,6 +208,8 @@ pub(crate) fn sample(entry: &Entry, mono: Mono) -> PodSample<'_> {
             Status::Starting => PodState::Starting,
             Status::Pending => PodState::Pending,
             Status::Missing(cause) => PodState::Missing(cause.word()),
+            // Not told of: see `Intake::pods`.
+            Status::Gone => PodState::Missing("Gone"),
         },
         age_ms: pod.last_good.map_or(u64::MAX, |last| mono.ms_since(last)),
         queue: pod.own(QUEUE),

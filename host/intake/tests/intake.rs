@@ -269,9 +269,47 @@ fn a_pod_that_joins_does_not_make_demand_dip() {
     assert_eq!(bench.latest("offered"), Some(1_000.0), "500 of the one, 2,000 in 4 s of the other");
     bench.tick(&[("a", Body(&text(103.0, 2_000))), ("b", Body(&text(5.0, 2_500)))]);
     assert_eq!(bench.latest("offered"), Some(1_000.0));
-    bench.tick(&[("b", Body(&text(6.0, 3_000)))]);
-    assert_eq!(bench.latest("offered"), Some(500.0), "a pod that is gone is no part of the sum");
-    assert!(bench.intake.pod("a").is_none());
+}
+
+#[test]
+fn a_pod_that_goes_does_not_make_demand_dip_and_is_counted_once_when_its_load_moves() {
+    let mut bench = Bench::otel();
+    let text = |n: u64| body(n, 0, n, 0);
+    for n in 0..3 {
+        bench.tick(&[("a", Body(&text(n * 400))), ("b", Body(&text(n * 600)))]);
+    }
+    assert_eq!(bench.latest("offered"), Some(1_000.0));
+    bench.tick(&[("b", Body(&text(1_800)))]);
+    assert_eq!(bench.latest("offered"), Some(1_000.0), "its clients have not found b yet");
+    assert_eq!(bench.latest("accepted"), Some(600.0), "what is processed is what is seen to be");
+    assert!(bench.intake.pod("a").is_none() && bench.intake.pods().count() == 1);
+    bench.tick(&[("b", Body(&text(2_800)))]);
+    assert_eq!(bench.latest("offered"), Some(1_000.0), "they have");
+    bench.tick(&[("b", Body(&text(4_200)))]);
+    assert_eq!(bench.latest("offered"), Some(1_400.0), "and more came");
+    for n in 6..12 {
+        bench.tick(&[("b", Body(&text(n * 700)))]);
+    }
+    bench.tick(&[("b", Body(&text(11 * 700 + 100)))]);
+    assert_eq!(bench.latest("offered"), Some(500.0), "at most what it carried is kept");
+    bench.tick(&[("b", Body(&text(11 * 700 + 200)))]);
+    assert_eq!(bench.latest("offered"), Some(100.0), "10 s after its last answer it is no part of the sum");
+    let health = bench.tick(&[]);
+    assert_eq!((reason(&health), sentence(health)), ("MetricsMissing", "no pod is ready".to_owned()));
+}
+
+#[test]
+fn a_pod_that_comes_back_within_its_grace_goes_on_where_it_was() {
+    let mut bench = Bench::otel();
+    let text = |n: u64| body(n, 0, n, 0);
+    for n in 0..3 {
+        bench.tick(&[("a", Body(&text(n * 400))), ("b", Body(&text(n * 600)))]);
+    }
+    bench.tick(&[("b", Body(&text(1_800)))]);
+    let now = bench.now();
+    let health = bench.tick_as(&[("a", Body(&text(300))), ("b", Body(&text(2_400)))], 2, now);
+    assert!(health.is_ready(), "{health:?}");
+    assert_eq!(bench.latest("offered"), Some(300.0 / 2.0 + 2_400.0), "another incarnation: both count from zero, a over two seconds");
 }
 
 #[test]

@@ -60,6 +60,11 @@ impl<'a> Conditions<'a> {
         });
     }
 
+    /// Takes one over as it is.
+    pub fn keep(&mut self, known: &Condition) {
+        self.set.push(known.clone());
+    }
+
     /// The result.
     #[must_use]
     pub fn finish(self) -> Vec<Condition> {

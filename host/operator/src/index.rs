@@ -43,10 +43,22 @@ pub struct Index {
     processors: HashMap<ObjectRef, Processor>,
     by_workload: HashMap<WorkloadKey, BTreeSet<ObjectRef>>,
     workloads: HashMap<WorkloadKey, Arc<WorkloadView>>,
+    /// Workloads by the processor that their label names.
+    labelled: HashMap<ObjectRef, BTreeSet<WorkloadKey>>,
     pods: HashMap<Arc<str>, BTreeMap<Arc<str>, Arc<PodView>>>,
     autoscalers: HashMap<WorkloadKey, BTreeMap<String, Autoscaler>>,
     autoscaler_targets: HashMap<ObjectRef, WorkloadKey>,
+    own: HashMap<(&'static str, ObjectRef), Own>,
 }
+
+/// A small object that Weir made for a processor.
+struct Own {
+    processor: ObjectRef,
+    version: u64,
+}
+
+/// Stands for the version of an object that was deleted: later than all.
+const DELETED: u64 = u64::MAX;
 
 /// Processors that a change concerns.
 pub type Concerned = Vec<ObjectRef>;
@@ -85,6 +97,12 @@ impl Index {
         self.processors.get(object).map(|processor| processor.members.clone()).unwrap_or_default()
     }
 
+    /// A workload.
+    #[must_use]
+    pub fn workload(&self, key: &WorkloadKey) -> Option<Arc<WorkloadView>> {
+        self.workloads.get(key).cloned()
+    }
+
     /// The first other processor that refers to the same workload and comes before this one by name.
     #[must_use]
     pub fn rival(&self, object: &ObjectRef) -> Option<ObjectRef> {
@@ -99,14 +117,39 @@ impl Index {
             return Vec::new();
         }
         let view = Arc::new(view);
-        self.workloads.insert(key.clone(), view.clone());
+        let label = labelled(&view);
+        let before = self.workloads.insert(key.clone(), view.clone()).and_then(|before| labelled(&before));
+        if before != label {
+            self.unlabel(before, &key);
+            if let Some(processor) = label {
+                self.labelled.entry(processor).or_default().insert(key.clone());
+            }
+        }
         self.with_users(&key, |members| members.workload = Some(view.clone()))
     }
 
     /// Forgets a workload.
     pub fn delete_workload(&mut self, key: &WorkloadKey) -> Concerned {
-        self.workloads.remove(key);
+        let before = self.workloads.remove(key).and_then(|before| labelled(&before));
+        self.unlabel(before, key);
         self.with_users(key, |members| members.workload = None)
+    }
+
+    fn unlabel(&mut self, processor: Option<ObjectRef>, key: &WorkloadKey) {
+        let Some(processor) = processor else { return };
+        if let Some(all) = self.labelled.get_mut(&processor) {
+            all.remove(key);
+            if all.is_empty() {
+                self.labelled.remove(&processor);
+            }
+        }
+    }
+
+    /// Workloads that carry the label of a processor and are not the one that it refers to now.
+    #[must_use]
+    pub fn strays(&self, object: &ObjectRef, workload: &WorkloadKey) -> Vec<Arc<WorkloadView>> {
+        let all = self.labelled.get(object).into_iter().flatten();
+        all.filter(|key| *key != workload).filter_map(|key| self.workloads.get(key).cloned()).collect()
     }
 
     /// Takes a pod in.
@@ -161,6 +204,32 @@ impl Index {
         concerned
     }
 
+    /// Takes in that an object with the label of a processor has this version now (see [`crate::views::mark`]).
+    pub fn apply_own(&mut self, kind: &'static str, object: ObjectRef, processor: &str, version: u64) -> Concerned {
+        let processor = ObjectRef::new(&object.namespace, processor);
+        self.own.insert((kind, object), Own { processor: processor.clone(), version });
+        vec![processor]
+    }
+
+    /// Takes in that an object is gone.
+    pub fn delete_own(&mut self, kind: &'static str, object: &ObjectRef) -> Concerned {
+        let key = (kind, object.clone());
+        let Some(own) = self.own.get_mut(&key) else { return Vec::new() };
+        let concerned = vec![own.processor.clone()];
+        if self.processors.contains_key(&own.processor) {
+            own.version = DELETED;
+        } else {
+            self.own.remove(&key);
+        }
+        concerned
+    }
+
+    /// The version of an object that Weir made, as the watches show it.
+    #[must_use]
+    pub fn own_version(&self, kind: &'static str, namespace: &str, name: &str) -> Option<u64> {
+        self.own.get(&(kind, ObjectRef::new(namespace, name))).map(|own| own.version)
+    }
+
     /// Takes a HorizontalPodAutoscaler in.
     pub fn apply_autoscaler(&mut self, hpa: &HorizontalPodAutoscaler) -> Concerned {
         let (Some(namespace), Some(name)) = (&hpa.metadata.namespace, &hpa.metadata.name) else { return Vec::new() };
@@ -203,6 +272,11 @@ impl Index {
         }
         users
     }
+}
+
+fn labelled(view: &WorkloadView) -> Option<ObjectRef> {
+    let processor = view.labels.get(weir_crds::names::LABEL_PROCESSOR)?;
+    Some(ObjectRef::new(&view.key.namespace, processor))
 }
 
 fn belongs(pod: &PodView, object: &ObjectRef, selector: Option<&Selector>) -> bool {

@@ -4,6 +4,7 @@
 //! all listed once → leadership → actors. Order of an end: actors finish what they write → the Lease
 //! is given back → watches and servers stop.
 
+use crate::build::ObjectKind;
 use crate::config::Config;
 use crate::context::Context;
 use crate::index::{Concerned, Index};
@@ -15,13 +16,14 @@ use crate::shell::http::{self, Probes};
 use crate::shell::leader::election::{InvalidTiming, Timing};
 use crate::shell::leader::{self, LeaderOptions, Leadership};
 use crate::shell::metrics::Metrics;
-use crate::views::{PodView, WorkloadKey, WorkloadKind, WorkloadView};
-use crate::watch::{Change, Synced, follow, follow_metadata, object_ref};
+use crate::views::{self, PodView, WorkloadKey, WorkloadKind, WorkloadView};
+use crate::watch::{Change, Synced, follow, object_ref};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
-use kube::core::DeserializeGuard;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use std::sync::Arc;
@@ -192,14 +194,26 @@ fn start_watches(context: &Arc<Context>, manager: &Arc<Manager>, synced: &Synced
         };
         woken.wake(&concerned);
     }));
-    let ctx = context.clone();
-    tasks.push(follow_metadata::<ConfigMap>("ConfigMap", api(client, namespace), all(), synced, stop(), move |change| match change {
-        Change::Applied(map) => ctx.policies.config_map_changed(&object_ref(&map.metadata)),
-        Change::Deleted(map) => ctx.policies.config_map_changed(&map),
+    let (ctx, woken) = (context.clone(), manager.clone());
+    tasks.push(follow::<PartialObjectMeta<ConfigMap>>("ConfigMap", api(client, namespace), all(), synced, stop(), move |change| {
+        let map = match &change {
+            Change::Applied(map) => object_ref(&map.metadata),
+            Change::Deleted(map) => map.clone(),
+        };
+        ctx.policies.config_map_changed(&map);
+        woken.wake(&own(&ctx, ObjectKind::ConfigMap, change));
+    }));
+    let (ctx, woken) = (context.clone(), manager.clone());
+    tasks.push(follow::<PartialObjectMeta<Service>>("Service", api(client, namespace), ours(), synced, stop(), move |change| {
+        woken.wake(&own(&ctx, ObjectKind::Service, change));
+    }));
+    let (ctx, woken) = (context.clone(), manager.clone());
+    tasks.push(follow::<PartialObjectMeta<PodDisruptionBudget>>("PodDisruptionBudget", api(client, namespace), ours(), synced, stop(), move |change| {
+        woken.wake(&own(&ctx, ObjectKind::PodDisruptionBudget, change));
     }));
     if namespace.is_none() {
         let ctx = context.clone();
-        tasks.push(follow_metadata::<Namespace>("Namespace", Api::all(client.clone()), all(), synced, stop(), move |change| match change {
+        tasks.push(follow::<PartialObjectMeta<Namespace>>("Namespace", Api::all(client.clone()), all(), synced, stop(), move |change| match change {
             Change::Applied(found) => ctx.policies.namespace(&object_ref(&found.metadata).name, Some(found.metadata.labels.unwrap_or_default())),
             Change::Deleted(gone) => ctx.policies.namespace(&gone.name, None),
         }));
@@ -240,6 +254,18 @@ fn parsed<K: Resource<DynamicType = ()>>(guarded: DeserializeGuard<K>) -> Option
             tracing::error!(%kind, %object, error = invalid.error, "this object does not have the form of this version's CRD and is left out: apply the CRDs of this version (`weir crd`) and correct it");
             None
         }
+    }
+}
+
+/// An object that Weir may have made for a processor: it carries that one's label.
+fn own<K>(context: &Context, kind: ObjectKind, change: Change<PartialObjectMeta<K>>) -> Concerned {
+    match change {
+        Change::Applied(object) => {
+            let meta = &object.metadata;
+            let Some(processor) = meta.labels.as_ref().and_then(|labels| labels.get(names::LABEL_PROCESSOR)) else { return Vec::new() };
+            context.index.write().apply_own(kind.as_str(), object_ref(meta), processor, views::mark(meta))
+        }
+        Change::Deleted(gone) => context.index.write().delete_own(kind.as_str(), &gone),
     }
 }
 

@@ -252,6 +252,12 @@ pub fn version(meta: &ObjectMeta) -> u64 {
     meta.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
+/// What changes with an object's spec: its generation, or where its kind has none its resourceVersion.
+#[must_use]
+pub fn mark(meta: &ObjectMeta) -> u64 {
+    meta.generation.and_then(|generation| u64::try_from(generation).ok()).filter(|generation| *generation > 0).unwrap_or_else(|| version(meta))
+}
+
 fn count(replicas: Option<i32>) -> u32 {
     replicas.and_then(|replicas| u32::try_from(replicas).ok()).unwrap_or(0)
 }

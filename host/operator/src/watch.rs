@@ -66,7 +66,8 @@ pub fn object_ref(meta: &ObjectMeta) -> ObjectRef {
     ObjectRef::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
 
-/// Starts to follow a kind. `handle` is called in order, and must not block.
+/// Starts to follow a kind, or as `PartialObjectMeta<K>` only its metadata: names, labels and versions,
+/// without the contents. `handle` is called in order, and must not block.
 pub fn follow<K>(
     kind: &'static str,
     api: Api<K>,
@@ -83,29 +84,6 @@ where
     let synced = synced.clone();
     tokio::spawn(async move {
         let stream = watch(api, config);
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = drive(kind, stream, synced, handle) => {}
-        }
-    })
-}
-
-/// Starts to follow the metadata of a kind: names, labels and versions, without the contents.
-pub fn follow_metadata<K>(
-    kind: &'static str,
-    api: Api<K>,
-    config: watcher::Config,
-    synced: &Synced,
-    stop: CancellationToken,
-    handle: impl FnMut(Change<kube::core::PartialObjectMeta<K>>) + Send + 'static,
-) -> tokio::task::JoinHandle<()>
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
-{
-    synced.expect(kind);
-    let synced = synced.clone();
-    tokio::spawn(async move {
-        let stream = kube::runtime::metadata_watcher(api, config);
         tokio::select! {
             () = stop.cancelled() => {}
             () = drive(kind, stream, synced, handle) => {}

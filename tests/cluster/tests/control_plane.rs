@@ -1,4 +1,5 @@
 //! A control plane as tests use it. Each test starts its own, since it looks at how it starts and ends.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 use std::process::{Command, Stdio};
 use std::time::Duration;

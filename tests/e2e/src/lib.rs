@@ -1,11 +1,13 @@
 //! What the end-to-end tests and the demo share: an operator as a process or as pods, a Prometheus
 //! that says what a test wants, a log platform on real nodes, and watches.
 
+pub mod exposer;
 pub mod http;
 pub mod machine;
 pub mod manifests;
 pub mod observer;
 pub mod operator;
+pub mod plane;
 pub mod platform;
 pub mod prometheus;
 
@@ -15,8 +17,10 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use weir_cluster::{Cluster, TestNamespace};
 
+pub use exposer::Exposer;
 pub use observer::Observer;
 pub use operator::Operator;
+pub use plane::Plane;
 pub use prometheus::{Answer, Prometheus};
 
 /// Folder of the repository.

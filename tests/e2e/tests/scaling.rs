@@ -1,4 +1,5 @@
 //! Plain pods on a control plane with fake nodes: what a user of `kubectl` sees.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -98,7 +99,7 @@ async fn metrics_that_cannot_be_trusted_hold_the_replicas_and_say_why() -> Resul
     setting.wait_replicas("deploy/edge-collector", 7)?;
     for answer in [Answer::Fault, Answer::Html, Answer::Half, Answer::Empty, Answer::Value(f64::NAN), Answer::Old(10.0, 3600.0)] {
         setting.prometheus.say(answer.clone());
-        let held = wait_until(&format!("{answer:?} holds"), PATIENCE, || {
+        let held = wait_until(format!("{answer:?} holds"), PATIENCE, || {
             let found = condition(&setting.get("lp/edge")?, "MetricsReady");
             Ok(found.filter(|(status, ..)| status == "False"))
         })

@@ -1,4 +1,5 @@
 //! OTLP over HTTP, the control endpoint, and the checker, against small servers in-process.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 mod support;
 
 use axum::Router;

@@ -10,33 +10,33 @@ use weir_core::window::{Series, Window};
 use weir_engine::{Candidate, Engine, EngineConfig, Limits, LoadError, Policy};
 
 /// The contract.
-pub const WIT: &str = include_str!("../../../../wit/scaling.wit");
+pub(crate) const WIT: &str = include_str!("../../../../wit/scaling.wit");
 
 /// Where the static result lies: `result<proposal, refusal>`, 40 bytes.
-pub const RESULT: u32 = 256;
+pub(crate) const RESULT: u32 = 256;
 /// Where the state lies that the static result refers to.
-pub const STATE: u32 = 2048;
+pub(crate) const STATE: u32 = 2048;
 /// First byte of a region that a test may write to.
-pub const FREE: u32 = 4096;
+pub(crate) const FREE: u32 = 4096;
 
 /// A policy to be made.
 #[derive(Clone)]
-pub struct Guest {
-    pub name: String,
-    pub version: String,
-    pub schema: String,
+pub(crate) struct Guest {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) schema: String,
     /// Body of `decide`: `(param $in i32) (result i32) (local $a i32) (local $b i32)`.
-    pub decide: String,
+    pub(crate) decide: String,
     /// Body of `describe`: `(result i32)`.
-    pub describe: String,
+    pub(crate) describe: String,
     /// More fields of the module.
-    pub more: String,
+    pub(crate) more: String,
     /// Pages of memory at the start.
-    pub pages: u32,
+    pub(crate) pages: u32,
     /// Replicas of the static proposal.
-    pub replicas: u32,
+    pub(crate) replicas: u32,
     /// State of the static proposal.
-    pub state: Vec<u8>,
+    pub(crate) state: Vec<u8>,
 }
 
 impl Default for Guest {
@@ -57,12 +57,12 @@ impl Default for Guest {
 
 impl Guest {
     /// A guest that decides by `body`.
-    pub fn deciding(body: impl Into<String>) -> Self {
+    pub(crate) fn deciding(body: impl Into<String>) -> Self {
         Self { decide: body.into(), ..Self::default() }
     }
 
     /// The core module.
-    pub fn wat(&self) -> String {
+    pub(crate) fn wat(&self) -> String {
         let text = |at: u32, text: &str| format!("(data (i32.const {at}) \"{}\")\n", escape(text.as_bytes()));
         let words = |at: u32, words: &[u32]| {
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -118,17 +118,17 @@ impl Guest {
     }
 
     /// The component.
-    pub fn build(&self) -> Bytes {
+    pub(crate) fn build(&self) -> Bytes {
         component(&self.wat(), WIT, "scaling-policy")
     }
 
     /// Loads it with the default limits.
-    pub fn load(&self) -> Arc<Policy> {
+    pub(crate) fn load(&self) -> Arc<Policy> {
         load(&self.build()).unwrap()
     }
 
     /// Loads it and lets it decide once.
-    pub fn run(&self) -> Invocation {
+    pub(crate) fn run(&self) -> Invocation {
         self.load().decide(&input())
     }
 }
@@ -138,7 +138,7 @@ fn escape(bytes: &[u8]) -> String {
 }
 
 /// A component of a world, from a core module.
-pub fn component(wat: &str, wit: &str, world: &str) -> Bytes {
+pub(crate) fn component(wat: &str, wit: &str, world: &str) -> Bytes {
     let mut module = wat::parse_str(wat).unwrap_or_else(|error| panic!("{error}\n{wat}"));
     let (resolve, world) = world_of(wit, world);
     wit_component::embed_component_metadata(&mut module, &resolve, world, wit_component::StringEncoding::UTF8, false).unwrap();
@@ -147,7 +147,7 @@ pub fn component(wat: &str, wit: &str, world: &str) -> Bytes {
 }
 
 /// A world of a WIT text.
-pub fn world_of(wit: &str, world: &str) -> (wit_parser::Resolve, wit_parser::WorldId) {
+pub(crate) fn world_of(wit: &str, world: &str) -> (wit_parser::Resolve, wit_parser::WorldId) {
     let mut resolve = wit_parser::Resolve::default();
     let package = resolve.push_str("test.wit", wit).unwrap();
     let world = resolve.select_world(&[package], Some(world)).unwrap();
@@ -155,23 +155,23 @@ pub fn world_of(wit: &str, world: &str) -> (wit_parser::Resolve, wit_parser::Wor
 }
 
 /// One engine for all tests of a file.
-pub fn engine() -> Engine {
+pub(crate) fn engine() -> Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| Engine::new(EngineConfig { concurrent_instances: 8, ..EngineConfig::default() }).unwrap()).clone()
 }
 
 /// A candidate with default limits and no params.
-pub fn candidate(bytes: &Bytes) -> Candidate {
+pub(crate) fn candidate(bytes: &Bytes) -> Candidate {
     Candidate { object: ObjectRef::new("test", "policy"), bytes: bytes.clone(), digest: None, params: serde_json::Value::Null, limits: Limits::default() }
 }
 
 /// Loads with default limits and no probes.
-pub fn load(bytes: &Bytes) -> Result<Arc<Policy>, LoadError> {
+pub(crate) fn load(bytes: &Bytes) -> Result<Arc<Policy>, LoadError> {
     engine().load_blocking(&candidate(bytes), &[]).result
 }
 
 /// An input with eight series of sixty samples.
-pub fn input() -> ScalingInput {
+pub(crate) fn input() -> ScalingInput {
     let names = ["offered", "accepted", "refused", "sent", "failed", "backlog", "memory", "cpu"];
     let times: Vec<i64> = (0..60).map(|n| 1_700_000_000_000 + n * 1000).collect();
     let values = |column: usize| (0..60).map(|n| f64::from(n) + column as f64 * 100.0).collect();
@@ -189,7 +189,7 @@ pub fn input() -> ScalingInput {
 }
 
 /// Kind and sentence of a failed call.
-pub fn failure(invocation: &Invocation) -> (&'static str, &str) {
+pub(crate) fn failure(invocation: &Invocation) -> (&'static str, &str) {
     match &invocation.outcome {
         Outcome::Failure(failure) => (failure.kind.as_str(), &failure.message),
         other => panic!("it did not fail: {other:?}"),
@@ -197,6 +197,6 @@ pub fn failure(invocation: &Invocation) -> (&'static str, &str) {
 }
 
 /// Digest of bytes.
-pub fn digest(bytes: &[u8]) -> Digest {
+pub(crate) fn digest(bytes: &[u8]) -> Digest {
     Digest::of(bytes)
 }

@@ -1,6 +1,7 @@
 //! The policies of the cluster and who uses them. Touches the network through [`runner`]; the
 //! processors ask it at each decision, which costs a map lookup.
 
+mod keep;
 pub mod runner;
 mod status;
 
@@ -9,7 +10,7 @@ use crate::views::Selector;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,8 @@ pub struct Entry {
     users: Mutex<BTreeMap<ObjectRef, Arc<Notify>>>,
     users_changed: Notify,
     swaps: AtomicU64,
+    /// A first load has ended, well or badly.
+    tried: AtomicBool,
     stop: CancellationToken,
 }
 
@@ -63,6 +66,12 @@ impl Entry {
     #[must_use]
     pub fn current(&self) -> Option<Arc<Policy>> {
         self.slot.current()
+    }
+
+    /// True until a first load has ended.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        !self.tried.load(Ordering::Relaxed)
     }
 
     fn swapped(&self) {
@@ -162,6 +171,7 @@ impl Policies {
             users: Mutex::default(),
             users_changed: Notify::new(),
             swaps: AtomicU64::new(0),
+            tried: AtomicBool::new(false),
             stop: CancellationToken::new(),
         });
         self.entries.write().insert(object, entry.clone());

@@ -2,6 +2,7 @@
 //! Touches the network and, for `source.file`, the policy folder. One task per WasmPolicy.
 
 use super::Entry;
+use super::keep::{self, Kept};
 use super::status::{self, Report};
 use crate::context::Context;
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use weir_core::ids::Digest;
 use weir_core::scaling::ScalingPolicy as _;
@@ -50,7 +52,12 @@ pub async fn run(context: Arc<Context>, entry: Arc<Entry>) {
         let policy = spec.borrow_and_update().clone();
         let fetched = fetch(&context, &policy, &mut folder).await;
         let retry = matches!(fetched, Fetched::Failed { retry: true, .. });
+        let pending = matches!(fetched, Fetched::Pending);
         let waits = load(&context, &entry, &policy, fetched, &mut report).await;
+        if !pending && entry.current().is_none() {
+            recall(&context, &entry, &policy, &mut report).await;
+        }
+        entry.tried.fetch_or(!pending, Ordering::Relaxed);
         let mut folder_events = folder.as_ref().map(|(_, source)| source.events());
         if let Some(events) = &mut folder_events {
             events.borrow_and_update();
@@ -164,6 +171,7 @@ fn from_folder(context: &Context, path: &str, folder: &mut Option<(String, Folde
 
 /// Loads what was fetched. True: a standby waits for the leader's verdict.
 async fn load(context: &Context, entry: &Entry, policy: &WasmPolicy, fetched: Fetched, report: &mut Report) -> bool {
+    let spec = policy;
     let seen = entry.seen.lock().take();
     let now = context.now();
     let (bytes, revision) = match fetched {
@@ -182,12 +190,12 @@ async fn load(context: &Context, entry: &Entry, policy: &WasmPolicy, fetched: Fe
     if !context.leadership.is_leader() && entry.current().is_some() && !leader_runs {
         return true;
     }
-    // What the leader refused is not taken in by a process that has just started and knows nothing.
+    // What a leader refused is not taken in by a process that has no snapshots to try it on.
     let shipped = Digest::of(&bytes);
     let rejected = status.and_then(|status| status.rejected.as_ref()).filter(|rejected| rejected.digest.as_deref() == Some(shipped.to_string().as_str()));
     if let Some(rejected) = rejected
         && rejected.reason == "ProbeFailed"
-        && entry.current().is_none()
+        && entry.slot.probe_count() == 0
         && status.and_then(|status| status.observed_generation) == policy.metadata.generation
     {
         report.refused(now, Some(shipped), &rejected.reason, &rejected.message);
@@ -201,7 +209,7 @@ async fn load(context: &Context, entry: &Entry, policy: &WasmPolicy, fetched: Fe
         }
     };
     let params = policy.spec.params.clone().map_or(serde_json::Value::Null, serde_json::Value::Object);
-    let candidate = Candidate { object: entry.object.clone(), bytes: bytes.clone(), digest, params, limits: limits(policy) };
+    let candidate = Candidate { object: entry.object.clone(), bytes: bytes.clone(), digest, params: params.clone(), limits: limits(policy) };
     let loaded = entry.slot.load(&candidate).await;
     match loaded.outcome {
         LoadOutcome::Swapped { policy, .. } => {
@@ -211,6 +219,7 @@ async fn load(context: &Context, entry: &Entry, policy: &WasmPolicy, fetched: Fe
             context.metrics.policy_swapped(took);
             tracing::info!(policy = %entry.object, digest = %policy.stamp().digest, took_ms = took.as_secs_f64() * 1e3, probes = loaded.stages.probes, "policy loaded");
             report.accepted(context.now(), &policy, revision);
+            keep::keep(context, spec, &policy.stamp().digest, &Kept { bytes, params }).await;
         }
         LoadOutcome::Unchanged { policy } => report.unchanged(context.now(), &policy, revision),
         LoadOutcome::Refused { error, .. } => {
@@ -220,6 +229,25 @@ async fn load(context: &Context, entry: &Entry, policy: &WasmPolicy, fetched: Fe
         }
     }
     false
+}
+
+/// Goes on with the module that ran last, when nothing runs: this process has just started, and the
+/// source is broken or holds a module that is refused.
+async fn recall(context: &Context, entry: &Entry, policy: &WasmPolicy, report: &mut Report) {
+    let Some(running) = policy.status.as_ref().and_then(|status| status.running.as_ref()) else { return };
+    let Ok(digest) = running.digest.parse::<Digest>() else { return };
+    let Some(Kept { bytes, params }) = keep::recall(context, policy).await else { return };
+    let candidate = Candidate { object: entry.object.clone(), bytes, digest: Some(digest), params, limits: limits(policy) };
+    match entry.slot.load(&candidate).await.outcome {
+        LoadOutcome::Swapped { policy, .. } | LoadOutcome::Unchanged { policy } => {
+            entry.swapped();
+            tracing::info!(policy = %entry.object, %digest, "the source gives no module that can run: the last good one goes on, from the copy in the cluster");
+            report.recalled(context.now(), &policy, running.source_revision.clone());
+        }
+        LoadOutcome::Refused { error, .. } => {
+            tracing::warn!(policy = %entry.object, %digest, %error, "the kept copy of the last good module can't be used");
+        }
+    }
 }
 
 /// Limits of the spec in the engine's terms; the engine puts its ceiling over them.

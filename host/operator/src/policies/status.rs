@@ -27,6 +27,13 @@ pub(super) struct Report {
 }
 
 impl Report {
+    /// The last good module runs again; what is wrong with the newest one stays said.
+    pub(super) fn recalled(&mut self, now: UnixMs, policy: &Arc<Policy>, revision: Option<String>) {
+        let rejected = self.rejected.take();
+        self.accepted(now, policy, revision);
+        self.rejected = rejected;
+    }
+
     pub(super) fn accepted(&mut self, now: UnixMs, policy: &Arc<Policy>, revision: Option<String>) {
         let stamp = policy.stamp();
         self.running = Some(Running {
@@ -158,6 +165,6 @@ fn announce(context: &Context, policy: &WasmPolicy, before: &WasmPolicyStatus, a
         && let Some(rejected) = &after.rejected
     {
         let goes_on = if after.running.is_some() { "; the last good one goes on" } else { "" };
-        context.events.publish(regarding(), EventType::Warning, &rejected.reason, "Load", &format!("{}{goes_on}", rejected.message));
+        context.events.publish(regarding(), EventType::Warning, &rejected.reason, "Load", format!("{}{goes_on}", rejected.message));
     }
 }

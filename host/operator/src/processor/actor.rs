@@ -7,36 +7,40 @@
 
 use super::ensure::{ApplyError, Ensured};
 use super::facts;
-use super::freeze::{Parts, freeze};
 use super::measure::Measure;
-use super::status::{self, Keeper, Seen, Trouble};
-use super::{adopt, drain, rollout};
+use super::status::{Keeper, Trouble};
+use super::{adopt, rollout};
 use crate::build::rollout::Rejected;
 use crate::build::{Deploy, Inputs, Revision, Valid, ValidEngine, objects, validate};
 use crate::context::Context;
 use crate::index::Members;
 use crate::policies::Entry;
-use crate::shell::metrics::{ObjectState, Readiness, Step, Tracked};
+use crate::shell::events::EventType;
+use crate::shell::metrics::{Step, Tracked};
 use crate::views::WorkloadKey;
 use crate::watch::chain;
+use kube::Resource as _;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use weir_core::capacity::{CapacityLearner, Observation, StartUpLearner};
-use weir_core::decision::{Decision, Verdict, decide};
-use weir_core::guardrails::{Change, GuardMemory};
-use weir_core::health::Finding;
-use weir_core::ids::{ObjectRef, UnixMs};
-use weir_core::scaling::{Capacity, PolicyStamp};
-use weir_core::snapshot::{Block, MetricsHealth, Mode, Snapshot};
-use weir_core::window::{Window, names};
+use weir_core::capacity::{CapacityLearner, StartUpLearner};
+use weir_core::decision::Decision;
+use weir_core::guardrails::GuardMemory;
+use weir_core::ids::ObjectRef;
+use weir_core::scaling::PolicyStamp;
+use weir_core::snapshot::{Block, MetricsHealth};
+use weir_core::window::Window;
 use weir_crds::LogProcessor;
-use weir_crds::conditions::reason;
+use weir_crds::conditions::{kind, reason};
 use weir_crds::log_processor::LastDecision;
-use weir_engine::Policy;
+
+/// What exists when an actor starts is decided on at once, and compared with what should exist within
+/// this time: shortest and longest wait, spread by name, so that 10,000 objects do not ask for
+/// everything in the same second.
+const FIRST_PASS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 
 /// First and longest wait after a pass that failed.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -68,6 +72,7 @@ pub(super) struct Actor {
     pub(super) notable: Option<LastDecision>,
     pub(super) unresolved: Option<Block>,
     pub(super) metrics: Option<MetricsHealth>,
+    pub(super) staleness: Option<Duration>,
     pub(super) window: Option<Window>,
     pub(super) draining: Vec<String>,
     pub(super) quiet: super::drain::Quiet,
@@ -82,8 +87,12 @@ pub(super) async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watc
     let mut actor = Actor::new(context, object, processor);
     actor.configure().await;
     let mut ticks = actor.ticks();
-    // What exists already goes on being decided on before it is compared in full.
     let mut pass_due = true;
+    if actor.can_wait() {
+        let wait = FIRST_PASS.0 + (FIRST_PASS.1 - FIRST_PASS.0).mul_f64(share(&actor.object));
+        actor.retry_at = Some(Instant::now() + wait);
+        pass_due = false;
+    }
     loop {
         if pass_due {
             pass_due = false;
@@ -122,6 +131,14 @@ pub(super) async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watc
     }
     actor.leave_policy();
     actor.context.index.write().unregister(&actor.object);
+}
+
+/// A number from 0 to 1 that an object always has.
+fn share(object: &ObjectRef) -> f64 {
+    use std::hash::{Hash as _, Hasher as _};
+    let mut hasher = std::hash::DefaultHasher::new();
+    object.hash(&mut hasher);
+    f64::from(u16::try_from(hasher.finish() % 1000).unwrap_or(0)) / 1000.0
 }
 
 async fn sleep_until(at: Option<Instant>) {
@@ -167,6 +184,7 @@ impl Actor {
             notable,
             unresolved: None,
             metrics: None,
+            staleness: None,
             window: None,
             draining: Vec::new(),
             quiet: super::drain::Quiet::default(),
@@ -182,14 +200,20 @@ impl Actor {
 
     /// Ticks at the object's interval, shifted by its name so that not all objects tick at once.
     fn ticks(&self) -> tokio::time::Interval {
-        use std::hash::{Hash as _, Hasher as _};
-        let mut hasher = std::hash::DefaultHasher::new();
-        self.object.hash(&mut hasher);
         let interval = self.interval();
-        let share = f64::from(u16::try_from(hasher.finish() % 1000).unwrap_or(0)) / 1000.0;
-        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + interval.mul_f64(share), interval);
+        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + interval.mul_f64(share(&self.object)), interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         ticks
+    }
+
+    /// True when nothing asks for a pass now: what the spec asks for was there when it was last looked at.
+    fn can_wait(&self) -> bool {
+        let (meta, status) = (&self.processor.metadata, self.processor.status.as_ref());
+        let observed = status.is_some_and(|status| {
+            status.observed_generation == meta.generation
+                && status.conditions.iter().any(|condition| condition.type_ == kind::READY && condition.status == "True")
+        });
+        observed && self.trouble.is_none() && meta.deletion_timestamp.is_none() && self.members().workload.is_some()
     }
 
     fn next_look(&self) -> Option<Instant> {
@@ -218,10 +242,21 @@ impl Actor {
                         }
                     };
                 }
-                if matches!(valid.engine, ValidEngine::Target(_)) {
+                if let ValidEngine::Target(key) = &valid.engine {
                     self.adopted = false;
+                    // One that was adopted before need not be looked for.
+                    let mut index = self.context.index.write();
+                    let known = index.workload(key).filter(|known| known.labels.get(weir_crds::names::LABEL_PROCESSOR) == Some(&self.object.name));
+                    if let Some(known) = known {
+                        index.register(&self.object, key.clone(), Some(adopt::selector(&known)));
+                    }
                 } else {
                     self.context.index.write().register(&self.object, valid.workload_key(), None);
+                }
+                if self.keeper.written.observed_generation != self.processor.metadata.generation {
+                    for notice in &valid.notices {
+                        self.context.events.publish(self.processor.object_ref(&()), EventType::Warning, notice.code, "Validate", &notice.message);
+                    }
                 }
                 self.valid = Some(Arc::new(valid));
             }
@@ -245,6 +280,10 @@ impl Actor {
         let result = match &valid.engine {
             ValidEngine::Target(key) => self.adopt(&valid, key).await,
             _ => self.own(&valid, None).await,
+        };
+        let result = match result {
+            Ok(()) => self.let_strays_go(&valid).await,
+            failed => failed,
         };
         match result {
             Ok(()) => {
@@ -294,6 +333,17 @@ impl Actor {
         Ok(())
     }
 
+    /// A workload that the spec referred to before it was changed is released with the replicas that it has.
+    async fn let_strays_go(&self, valid: &Valid) -> Result<(), Trouble> {
+        let strays = self.context.index.read().strays(&self.object, &valid.workload_key());
+        let ours = self.object.to_string();
+        for stray in strays.iter().filter(|stray| stray.annotations.get(weir_crds::names::ANNOTATION_SCALED_BY) == Some(&ours)) {
+            let failed = |error: kube::Error| Trouble { reason: reason::APPLY_FAILED, message: format!("{} can't be released: {}", stray.key, chain(&error)) };
+            adopt::release(&self.context, &stray.key).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// Lets an adopted workload go. True: done.
     async fn release(&mut self) -> bool {
         let target = self.valid.as_ref().and_then(|valid| if let ValidEngine::Target(key) = &valid.engine { Some(key.clone()) } else { None });
@@ -317,7 +367,7 @@ impl Actor {
     /// Own objects. `replicas` are those to write; `None`: those that are.
     pub(super) async fn own(&mut self, valid: &Valid, replicas: Option<u32>) -> Result<(), Trouble> {
         let members = self.members();
-        self.ensured.drifted(members.workload.as_deref());
+        self.ensured.drifted(&self.object.namespace, members.workload.as_deref(), &self.context.index.read());
         let current = members.workload.as_ref().map(|workload| workload.replicas);
         let replicas = replicas.or(current).unwrap_or_else(|| valid.pin.unwrap_or(valid.bounds.min));
         let agent_image = self.context.config.agent_image.clone();
@@ -342,19 +392,16 @@ impl Actor {
                     }
                     let findings = facts::health(self.context.now(), &members);
                     let intake = self.measure.as_ref().map(|measure| &measure.intake);
-                    let outcome = rollout::run(
-                        &self.context,
+                    let known = rollout::Known {
                         valid,
                         revision,
-                        &members,
-                        &findings,
+                        members: &members,
+                        findings: &findings,
                         intake,
-                        self.rejected.as_ref(),
-                        self.config.as_ref(),
-                        &mut self.ensured,
-                    )
-                    .await
-                    .map_err(trouble)?;
+                        rejected: self.rejected.as_ref(),
+                        before: self.config.as_ref(),
+                    };
+                    let outcome = rollout::run(&self.context, &known, &mut self.ensured).await.map_err(trouble)?;
                     self.rejected.clone_from(&outcome.step.rejected);
                     self.config_due = outcome.look_again.map(|wait| Instant::now() + wait);
                     self.config = Some(outcome);

@@ -29,6 +29,7 @@ use weir_engine::Policy;
 
 impl Actor {
     /// Observe, snapshot, decide, plan, apply, record.
+    #[tracing::instrument(level = "debug", skip_all, fields(object = %self.object, decision, verdict))]
     pub(super) async fn tick(&mut self, late: Duration) {
         let Some(valid) = self.valid.clone() else { return };
         let begun = Instant::now();
@@ -47,7 +48,7 @@ impl Actor {
                         other.title
                     ),
                 });
-                self.decide(&valid, &members, &measure, now, block).await;
+                self.decide_and_act(&valid, &members, &mut measure, now, block).await;
             }
             self.measure = Some(measure);
         }
@@ -124,15 +125,19 @@ impl Actor {
                 }
                 let current = entry.current();
                 if current.is_none() {
-                    let sentence = format!("WasmPolicy {} has no module that runs: see its conditions", scaling.policy);
-                    self.unresolved = Some(Block { code: reason::POLICY_NOT_READY.to_owned(), sentence });
+                    let (code, sentence) = if entry.is_starting() {
+                        (reason::STARTING, format!("WasmPolicy {} is being loaded", scaling.policy))
+                    } else {
+                        (reason::POLICY_NOT_READY, format!("WasmPolicy {} has no module that runs: see its conditions", scaling.policy))
+                    };
+                    self.unresolved = Some(Block { code: code.to_owned(), sentence });
                 }
                 current
             }
         }
     }
 
-    async fn decide(&mut self, valid: &Valid, members: &Members, measure: &Measure, now: UnixMs, block: Option<Block>) {
+    async fn decide_and_act(&mut self, valid: &Valid, members: &Members, measure: &mut Measure, now: UnixMs, block: Option<Block>) {
         let policy = self.resolve(valid);
         let stamp = policy.as_ref().map(|policy| policy.stamp().clone());
         if stamp != self.stamp {
@@ -143,6 +148,7 @@ impl Actor {
         let counts = facts::counts(members);
         let required = policy.iter().flat_map(|policy| policy.description().series.iter().filter(|need| need.required).map(|need| need.name.as_str()));
         let health = measure.health(required);
+        self.staleness = measure.staleness();
         let memory = self.memory.take().unwrap_or_else(|| GuardMemory::seeded(now, counts.desired, self.last_change()));
         let snapshot = freeze(
             valid,
@@ -168,6 +174,7 @@ impl Actor {
             return;
         };
         self.context.metrics.decided(&decision, took);
+        tracing::Span::current().record("decision", &decision.id).record("verdict", decision.verdict.as_str());
         if decision.invocation.is_some()
             && let Some(entry) = &self.policy
         {
@@ -197,6 +204,7 @@ impl Actor {
     }
 
     /// Makes the decision true. True: the replicas were changed.
+    #[tracing::instrument(name = "apply", level = "debug", skip_all)]
     async fn act(&mut self, valid: &Valid, members: &Members, measure: &Measure, decision: &Decision) -> Result<bool, Trouble> {
         let wanted = if decision.mode == Mode::Enforce { decision.to } else { decision.from };
         let asked = members.workload.as_ref().map_or(0, |workload| workload.replicas);
@@ -234,10 +242,12 @@ impl Actor {
 
     /// Remembers decisions that people look for: changes, and what held one back.
     fn note(&mut self, decision: &Decision, acted: bool) {
-        let news =
-            self.notable.as_ref().is_none_or(|last| last.verdict != decision.verdict.as_str() || last.reason != decision.reason || last.to != decision.to);
+        let last = self.notable.as_ref();
+        let news = last.is_none_or(|last| last.verdict != decision.verdict.as_str() || last.reason != decision.reason || last.to != decision.to);
         let would = decision.mode == Mode::DryRun && decision.from != decision.to;
-        let held = decision.verdict == Verdict::Hold || decision.verdict == Verdict::Pinned;
+        let holds = |verdict: &str| verdict == Verdict::Hold.as_str() || verdict == Verdict::Pinned.as_str();
+        // What is held, and that it is not held any more.
+        let held = decision.reason != reason::STARTING && (holds(decision.verdict.as_str()) || last.is_some_and(|last| holds(&last.verdict)));
         if acted || (news && (would || held)) {
             self.notable = Some(status::last_decision(decision));
         }
@@ -255,6 +265,7 @@ impl Actor {
     }
 
     /// Status, gauges.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub(super) async fn record(&mut self, acted: bool) {
         let members = self.members();
         let now = self.context.now();
@@ -281,7 +292,7 @@ impl Actor {
             start_up_measured: self.start_up_measured,
             config,
             rejected: self.rejected.as_ref(),
-            confirmed: None,
+            confirmed: self.config.as_ref().and_then(|outcome| outcome.confirmed),
             draining: &self.draining,
         });
         let ready = match computed.conditions.first().map(|condition| condition.status.as_str()) {
@@ -293,7 +304,7 @@ impl Actor {
             ready,
             desired: counts.desired,
             ready_replicas: counts.ready,
-            staleness: None,
+            staleness: self.staleness.take(),
             problem: findings.first().map(|finding| finding.problem),
         });
         self.keeper.write(&self.context, &self.processor, computed, acted).await;
@@ -301,6 +312,7 @@ impl Actor {
 }
 
 /// Decides on a worker thread: a policy may run until its deadline, and must not hold up others.
+#[tracing::instrument(name = "decide", level = "debug", skip_all)]
 async fn ask(context: &Context, snapshot: Snapshot, policy: Option<Arc<Policy>>) -> Option<(Snapshot, Decision, GuardMemory, Duration)> {
     let decided = |snapshot: Snapshot, policy: Option<Arc<Policy>>| {
         let begun = Instant::now();

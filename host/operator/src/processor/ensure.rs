@@ -5,8 +5,9 @@
 
 use crate::build::{Object, ObjectKind, covers};
 use crate::context::Context;
+use crate::index::Index;
 use crate::shell::metrics::ApplyResult;
-use crate::views::WorkloadView;
+use crate::views::{WorkloadView, mark};
 use crate::watch::chain;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
@@ -45,8 +46,8 @@ pub(super) enum ApplyError {
 /// What is known of the own objects of one processor.
 #[derive(Default)]
 pub(super) struct Ensured {
-    /// Kind and name → content that was wanted, generation that the server gave it.
-    known: HashMap<(&'static str, String), (u64, Option<i64>)>,
+    /// Kind and name → content that was wanted, and [`mark`] of what the server made of it.
+    known: HashMap<(&'static str, String), (u64, u64)>,
 }
 
 impl Ensured {
@@ -55,14 +56,15 @@ impl Ensured {
         self.known.retain(|(known, _), _| *known != kind);
     }
 
-    /// The Deployment that the watch shows has another generation than the one that was written.
-    pub(super) fn drifted(&mut self, workload: Option<&WorkloadView>) {
-        let kind = ObjectKind::Deployment.as_str();
-        let Some(((_, name), (_, generation))) = self.known.iter().find(|((known, _), _)| *known == kind) else { return };
-        let same = workload.is_some_and(|workload| workload.key.name == *name && (generation.is_none() || *generation == Some(workload.generation)));
-        if !same {
-            self.forget(kind);
-        }
+    /// Forgets what the watches show in another state than the one that was written.
+    pub(super) fn drifted(&mut self, namespace: &str, workload: Option<&WorkloadView>, index: &Index) {
+        self.known.retain(|(kind, name), (content, written)| {
+            if *kind == ObjectKind::Deployment.as_str() {
+                return workload.is_some_and(|workload| workload.key.name == *name && u64::try_from(workload.generation) == Ok(*written));
+            }
+            // A watch may still be behind what was written.
+            *content == ABSENT || index.own_version(kind, namespace, name).is_none_or(|seen| seen <= *written)
+        });
     }
 
     /// Writes the object when it differs.
@@ -79,7 +81,8 @@ impl Ensured {
         };
         let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &object.namespace, &object.kind.api_resource());
         let mut created = false;
-        if !self.known.contains_key(&key) {
+        let known = self.known.contains_key(&key);
+        if !known {
             match api.get_opt(&object.name).await.map_err(failed)? {
                 None => created = true,
                 Some(live) => {
@@ -89,7 +92,7 @@ impl Ensured {
                     }
                     let json = serde_json::to_value(&live).unwrap_or_default();
                     if covers(&json, &object.json) {
-                        self.known.insert(key, (content, live.metadata.generation));
+                        self.known.insert(key, (content, mark(&live.metadata)));
                         feed(context, object.kind, &json);
                         context.metrics.applied(kind, ApplyResult::Unchanged);
                         return Ok(ApplyResult::Unchanged);
@@ -101,8 +104,17 @@ impl Ensured {
             return Err(ApplyError::NotLeading);
         }
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        let written = api.patch(&object.name, &params, &Patch::Apply(&object.json)).await.map_err(failed)?;
-        self.known.insert(key, (content, written.metadata.generation));
+        let written = match api.patch(&object.name, &params, &Patch::Apply(&object.json)).await {
+            // What somebody else added to a list stays with server-side apply, and may not go together with
+            // what belongs there: a merge patch replaces lists whole.
+            Err(kube::Error::Api(error)) if error.code == 422 && !created => {
+                let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+                api.patch(&object.name, &params, &Patch::Merge(&object.json)).await
+            }
+            answer => answer,
+        };
+        let written = written.map_err(failed)?;
+        self.known.insert(key, (content, mark(&written.metadata)));
         feed(context, object.kind, &serde_json::to_value(&written).unwrap_or_default());
         let result = if created { ApplyResult::Created } else { ApplyResult::Changed };
         context.metrics.applied(kind, result);
@@ -131,7 +143,7 @@ impl Ensured {
                 Err(error) => return Err(failed(error)),
             }
         }
-        self.known.insert(key, (ABSENT, None));
+        self.known.insert(key, (ABSENT, 0));
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_core::ids::UnixMs;
 use weir_core::snapshot::MetricsHealth;
+use weir_crds::conditions::reason;
 use weir_crds::log_processor::ScrapeScheme;
 use weir_crds::{SecretKeyRef, Tls};
 use weir_intake::{
@@ -22,6 +23,10 @@ use weir_intake::{
 /// Share of the interval that the answers of all pods may take together: the decision must be made
 /// within the interval too.
 const SHARE_OF_INTERVAL: f64 = 0.8;
+
+/// A processor that has just been taken up is given this long to be measured before its metrics count
+/// as missing: a rate needs two answers.
+const STARTING: Duration = Duration::from_secs(30);
 
 /// How long credentials from Secrets are used before they are read again.
 const CREDENTIALS: Duration = Duration::from_secs(300);
@@ -50,6 +55,9 @@ pub(super) struct Measure {
     server: Option<Server>,
     /// Why the server can't be asked.
     server_fault: Option<String>,
+    made: Instant,
+    /// It could be decided on at least once.
+    was_ready: bool,
 }
 
 /// The processor's metrics can't be set up: a sentence with what to do.
@@ -82,7 +90,7 @@ impl Measure {
             }
             _ => None,
         };
-        let mut measure = Self { profile, intake, scrape, targets: HashMap::new(), server: None, server_fault: None };
+        let mut measure = Self { profile, intake, scrape, targets: HashMap::new(), server: None, server_fault: None, made: Instant::now(), was_ready: false };
         measure.connect(context, valid).await;
         Ok(measure)
     }
@@ -100,6 +108,7 @@ impl Measure {
     }
 
     /// Measures once. `pods` are all ready ones.
+    #[tracing::instrument(level = "debug", skip_all, fields(pods = pods.len()))]
     pub(super) async fn observe(&mut self, context: &Context, valid: &Valid, now: UnixMs, pods: &[Arc<PodView>]) {
         if self.server.as_ref().is_none_or(|server| server.made.elapsed() > CREDENTIALS) {
             self.connect(context, valid).await;
@@ -168,12 +177,40 @@ impl Measure {
     }
 
     /// Whether the window may be decided on, given the series that the policy can't do without.
-    pub(super) fn health<'a>(&self, required: impl Iterator<Item = &'a str>) -> MetricsHealth {
+    pub(super) fn health<'a>(&mut self, required: impl Iterator<Item = &'a str>) -> MetricsHealth {
+        match self.judge(required) {
+            MetricsHealth::Ready => {
+                self.was_ready = true;
+                MetricsHealth::Ready
+            }
+            MetricsHealth::NotReady { sentence, .. } if !self.was_ready && (self.made.elapsed() < STARTING || self.intake.pods().next().is_none()) => {
+                MetricsHealth::NotReady { reason: reason::STARTING.to_owned(), sentence }
+            }
+            not_ready => not_ready,
+        }
+    }
+
+    /// Whether the spec asks for anything to be measured.
+    fn measures(&self) -> bool {
+        self.scrape.is_some() || self.profile.queries().next().is_some()
+    }
+
+    /// Age of the newest answer of a pod or the server; `None`: there is none.
+    pub(super) fn staleness(&self) -> Option<Duration> {
+        let pods = self.intake.pods().map(|sample| sample.age_ms).filter(|age| *age < u64::MAX).min().map(Duration::from_millis);
+        let server = self.server.as_ref().filter(|server| server.answers.iter().any(|(_, answer)| answer.is_ok()));
+        let server = server.and_then(|server| server.asked).map(|asked| asked.elapsed());
+        pods.into_iter().chain(server).min()
+    }
+
+    fn judge<'a>(&self, required: impl Iterator<Item = &'a str>) -> MetricsHealth {
         if let Some(fault) = &self.server_fault {
             return MetricsHealth::NotReady { reason: "PrometheusFailed".to_owned(), sentence: fault.clone() };
         }
-        if let weir_intake::MetricsHealth::NotReady { reason, sentence } = self.intake.health() {
-            return MetricsHealth::NotReady { reason: reason.as_str().to_owned(), sentence: sentence.clone() };
+        if let weir_intake::MetricsHealth::NotReady { reason: why, sentence } = self.intake.health()
+            && self.measures()
+        {
+            return MetricsHealth::NotReady { reason: why.as_str().to_owned(), sentence: sentence.clone() };
         }
         let missing: Vec<&str> = self.intake.missing_series().collect();
         for name in required {
@@ -187,7 +224,13 @@ impl Measure {
             if missing.contains(&name) {
                 return MetricsHealth::NotReady {
                     reason: "SeriesMissing".to_owned(),
-                    sentence: format!("the policy needs the series `{name}`, which has no current sample"),
+                    sentence: if self.measures() {
+                        format!("the policy needs the series `{name}`, which has no current sample")
+                    } else {
+                        format!(
+                            "the policy needs the series `{name}`, and nothing is measured: enable spec.metrics.scrape, or give the series a prometheus query"
+                        )
+                    },
                 };
             }
         }
@@ -234,7 +277,7 @@ async fn tls(context: &Context, namespace: &str, wanted: Option<&Tls>) -> Result
         Some(reference) => Some(secret(context, namespace, reference).await?),
         None => None,
     };
-    Ok(TlsOptions { ca_pem, insecure_skip_verify: wanted.insecure_skip_verify, ..TlsOptions::default() })
+    Ok(TlsOptions { ca_pem, insecure_skip_verify: wanted.insecure_skip_verify })
 }
 
 async fn secret(context: &Context, namespace: &str, reference: &SecretKeyRef) -> Result<Vec<u8>, Fault> {

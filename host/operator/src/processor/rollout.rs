@@ -36,22 +36,29 @@ pub(super) struct Outcome {
     pub(super) at_rest: bool,
     /// When to look again even if nothing changes.
     pub(super) look_again: Option<Duration>,
+    /// Replicas that say themselves that they run the workload's revision; `None`: they are not asked.
+    pub(super) confirmed: Option<u32>,
     /// The desired revision was accepted by its check: no need to ask again.
     accepted: Option<ConfigHash>,
 }
 
+/// What the actor knows.
+pub(super) struct Known<'a> {
+    pub(super) valid: &'a Valid,
+    /// The desired one.
+    pub(super) revision: &'a Revision,
+    pub(super) members: &'a Members,
+    pub(super) findings: &'a [Finding],
+    /// `None`: replicas are not measured.
+    pub(super) intake: Option<&'a Intake>,
+    pub(super) rejected: Option<&'a Rejected>,
+    /// What came of the last time.
+    pub(super) before: Option<&'a Outcome>,
+}
+
 /// Judges, starts a check when one is due, and reads back an earlier revision when it is needed.
-pub(super) async fn run(
-    context: &Context,
-    valid: &Valid,
-    revision: &Revision,
-    members: &Members,
-    findings: &[Finding],
-    intake: Option<&Intake>,
-    rejected: Option<&Rejected>,
-    before: Option<&Outcome>,
-    ensured: &mut Ensured,
-) -> Result<Outcome, ApplyError> {
+pub(super) async fn run(context: &Context, known: &Known<'_>, ensured: &mut Ensured) -> Result<Outcome, ApplyError> {
+    let Known { valid, revision, members, findings, intake, rejected, before } = *known;
     let owner = &valid.owner;
     let annotation = |name: &str| members.workload.as_ref().and_then(|workload| workload.annotations.get(name)?.parse::<ConfigHash>().ok());
     let running = members.workload.as_ref().and_then(|workload| workload.config_hash.as_ref()?.parse::<ConfigHash>().ok());
@@ -59,8 +66,8 @@ pub(super) async fn run(
     let progress = facts::progress(context.now(), members, findings);
     // A configuration that has already proven itself is not checked again.
     let proven = last_good.as_ref() == Some(revision.hash());
-    let known = before.is_some_and(|before| before.accepted.as_ref() == Some(revision.hash()));
-    let job = if known {
+    let accepted_before = before.is_some_and(|before| before.accepted.as_ref() == Some(revision.hash()));
+    let job = if accepted_before {
         CheckOutcome::Accepted
     } else if proven || revision.check() == ConfigCheck::Skip {
         CheckOutcome::None
@@ -110,7 +117,7 @@ pub(super) async fn run(
     let at_rest = at_rest && !(serves && step.confirmed.status != Status::True);
     let unproven = serves && step.last_good.as_ref() != Some(revision.hash());
     let look_again = if !at_rest { Some(UNDER_WAY) } else { unproven.then_some(PROVING) };
-    Ok(Outcome { step, earlier, at_rest, look_again, accepted })
+    Ok(Outcome { step, earlier, at_rest, look_again, confirmed: confirmed.map(|confirmed| confirmed.replicas), accepted })
 }
 
 fn failed(kind: &'static str, name: &str) -> impl FnOnce(kube::Error) -> ApplyError {

@@ -4,7 +4,7 @@
 use super::facts::Counts;
 use crate::build::rollout::{Rejected, Step, Verdict as ConfigVerdict};
 use crate::build::{ConfigHash, Valid};
-use crate::conditions::{Conditions, Status, time};
+use crate::conditions::{Conditions, Status, find, time};
 use crate::context::Context;
 use crate::index::Members;
 use crate::shell::events::EventType;
@@ -27,6 +27,8 @@ use weir_crds::{GROUP, LogProcessor, VERSION};
 
 /// Rates alone are written at most this often.
 const RATES: Duration = Duration::from_secs(10);
+/// A process that has just taken an object up does not write over what is known of it for this long.
+const FRESH: Duration = Duration::from_secs(10);
 /// Any status is written at most this often, unless a decision acted.
 const ANY: Duration = Duration::from_secs(1);
 
@@ -78,16 +80,7 @@ pub(super) fn compute(seen: &Seen<'_>) -> LogProcessorStatus {
         rates: (rates != Rates::default()).then_some(rates),
         capacity_per_replica: seen.capacity.per_replica.map(|each| CapacityStatus { records_per_second: round(each), learnt: seen.capacity.learnt }),
         start_up_seconds: seen.start_up_measured.then(|| round(seen.capacity.start_up)),
-        config: seen.config.map(|(desired, step)| ConfigStatus {
-            desired: Some(desired.to_string()),
-            running: workload.and_then(|workload| workload.config_hash.clone()),
-            confirmed_replicas: seen.confirmed,
-            rejected: step
-                .rejected
-                .as_ref()
-                .or(seen.rejected)
-                .map(|rejected| RejectedConfig { hash: rejected.hash.to_string(), message: rejected.message.clone() }),
-        }),
+        config: config(seen),
         last_decision: seen.notable.cloned().or_else(|| seen.before.last_decision.clone()),
         summary: Some(Summary {
             rate: rates.offered.map(rate_text),
@@ -101,6 +94,19 @@ pub(super) fn compute(seen: &Seen<'_>) -> LogProcessorStatus {
     }
 }
 
+/// What is known of a collector's configuration; before this process has looked at it, what was known.
+fn config(seen: &Seen<'_>) -> Option<ConfigStatus> {
+    seen.valid.and_then(Valid::revision)?;
+    let Some((desired, step)) = seen.config else { return seen.before.config.clone() };
+    let rejected = step.rejected.as_ref().or(seen.rejected);
+    Some(ConfigStatus {
+        desired: Some(desired.to_string()),
+        running: seen.members.workload.as_ref().and_then(|workload| workload.config_hash.clone()),
+        confirmed_replicas: seen.confirmed,
+        rejected: rejected.map(|rejected| RejectedConfig { hash: rejected.hash.to_string(), message: rejected.message.clone() }),
+    })
+}
+
 fn conditions(seen: &Seen<'_>) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
     let mut conditions = Conditions::new(&seen.before.conditions, seen.now, seen.processor.metadata.generation);
     let (ready, why, message) = readiness(seen);
@@ -109,9 +115,13 @@ fn conditions(seen: &Seen<'_>) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta
         return conditions.finish();
     }
     match seen.metrics {
-        Some(MetricsHealth::Ready) => conditions.set(kind::METRICS_READY, Status::True, reason::AS_EXPECTED, "the series are complete and fresh"),
+        Some(MetricsHealth::Ready) => {
+            let measured = seen.valid.is_some_and(|valid| valid.metrics.scrape.is_some() || valid.metrics.prometheus.is_some());
+            let message = if measured { "the series are complete and fresh" } else { "spec.metrics asks for nothing to be measured" };
+            conditions.set(kind::METRICS_READY, Status::True, reason::AS_EXPECTED, message);
+        }
         Some(MetricsHealth::NotReady { reason, sentence }) => {
-            conditions.set(kind::METRICS_READY, Status::False, reason, &format!("{sentence}; the replicas are held"))
+            conditions.set(kind::METRICS_READY, unless_starting(reason), reason, &format!("{sentence}; the replicas are held"))
         }
         None => conditions.set(kind::METRICS_READY, Status::Unknown, reason::STARTING, "nothing was measured yet"),
     }
@@ -126,11 +136,20 @@ fn conditions(seen: &Seen<'_>) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta
         }
         None => conditions.set(kind::HEALTHY, Status::True, reason::AS_EXPECTED, "no replica is stuck"),
     }
+    if let (None, Some(_)) = (seen.config, seen.valid.and_then(Valid::revision)) {
+        // Not looked at yet by this process: what is known stands.
+        for known in [kind::CONFIG_ACCEPTED, kind::CONFIG_CONFIRMED].iter().filter_map(|kind| find(&seen.before.conditions, kind)) {
+            conditions.keep(known);
+        }
+    }
     if let Some((_, step)) = seen.config {
         let mut add = |kind: &str, verdict: &ConfigVerdict| {
             conditions.set(kind, verdict.status, verdict.reason, &verdict.message);
         };
-        add(kind::CONFIG_ACCEPTED, &step.accepted);
+        let notices = seen.valid.map_or(&[][..], |valid| &valid.notices);
+        let advice = notices.iter().map(|notice| format!("; {}: {}", notice.code, notice.message)).collect::<String>();
+        let accepted = ConfigVerdict { message: format!("{}{advice}", step.accepted.message), ..step.accepted.clone() };
+        add(kind::CONFIG_ACCEPTED, &accepted);
         add(kind::CONFIG_CONFIRMED, &step.confirmed);
     }
     if let Some((status, message)) = objectives(seen) {
@@ -160,8 +179,9 @@ fn readiness(seen: &Seen<'_>) -> (Status, &'static str, String) {
     if ready < desired {
         return (Status::False, reason::PROGRESSING, format!("{ready} of {desired} replicas are ready"));
     }
-    if let Some(MetricsHealth::NotReady { sentence, .. }) = seen.metrics {
-        return (Status::False, reason::METRICS_NOT_READY, sentence.clone());
+    if let Some(MetricsHealth::NotReady { reason: why, sentence }) = seen.metrics {
+        let why = if why == reason::STARTING { reason::PROGRESSING } else { reason::METRICS_NOT_READY };
+        return (Status::False, why, sentence.clone());
     }
     let (status, _, message) = policy(seen);
     if status == Status::False && seen.valid.is_some_and(|valid| valid.scaling.is_some()) {
@@ -170,12 +190,17 @@ fn readiness(seen: &Seen<'_>) -> (Status, &'static str, String) {
     (Status::True, reason::AS_EXPECTED, format!("{ready} replicas are ready"))
 }
 
+/// What has just been taken up is not known to be wrong.
+fn unless_starting(why: &str) -> Status {
+    if why == reason::STARTING { Status::Unknown } else { Status::False }
+}
+
 fn policy(seen: &Seen<'_>) -> (Status, String, String) {
     let Some(scaling) = seen.valid.and_then(|valid| valid.scaling.as_ref()) else {
         return (Status::False, reason::NO_POLICY.to_owned(), "spec.scaling is absent: only min, max and pin count".to_owned());
     };
     if let Some(why) = seen.unresolved {
-        return (Status::False, why.code.clone(), why.sentence.clone());
+        return (unless_starting(&why.code), why.code.clone(), why.sentence.clone());
     }
     let outcome = seen.decision.and_then(|decision| decision.invocation.as_ref()).map(|invocation| &invocation.outcome);
     match outcome {
@@ -197,6 +222,7 @@ fn scaling(seen: &Seen<'_>) -> (Status, String, String) {
         Verdict::Pinned => because(reason::PINNED, decision.sentence.clone()),
         Verdict::Hold if decision.reason == reason::PAUSED => because(reason::PAUSED, decision.sentence.clone()),
         _ if spec.is_none() => because(reason::NO_POLICY, decision.sentence.clone()),
+        Verdict::Hold if decision.reason == reason::STARTING => (Status::Unknown, reason::STARTING.to_owned(), decision.sentence.clone()),
         Verdict::Hold if decision.invocation.is_none() && matches!(seen.metrics, Some(MetricsHealth::NotReady { .. })) => {
             because(reason::METRICS_NOT_READY, decision.sentence.clone())
         }
@@ -324,12 +350,13 @@ pub(super) struct Keeper {
     pub(super) written: LogProcessorStatus,
     last: Option<Instant>,
     last_rates: Option<Instant>,
+    made: Instant,
 }
 
 impl Keeper {
     /// Starts from what the API server has.
     pub(super) fn new(processor: &LogProcessor) -> Self {
-        Self { written: processor.status.clone().unwrap_or_default(), last: None, last_rates: None }
+        Self { written: processor.status.clone().unwrap_or_default(), last: None, last_rates: None, made: Instant::now() }
     }
 
     /// Writes `status` when it differs and is due.
@@ -343,6 +370,15 @@ impl Keeper {
                 summary.rate.clone_from(&before.rate);
             }
             keep_numbers_quiet(&mut status, &self.written);
+        }
+        let starts = status.conditions.iter().any(|condition| condition.reason == reason::STARTING);
+        if starts
+            && !acted
+            && !self.written.conditions.is_empty()
+            && self.made.elapsed() < FRESH
+            && status.observed_generation == self.written.observed_generation
+        {
+            return;
         }
         if status == self.written || (!acted && !waited(self.last, ANY)) || !context.leadership.is_leader() {
             return;
@@ -389,11 +425,16 @@ fn announce(context: &Context, processor: &LogProcessor, before: &LogProcessorSt
     for condition in &after.conditions {
         let known = before.conditions.iter().find(|known| known.type_ == condition.type_);
         let same = known.is_some_and(|known| known.status == condition.status && known.reason == condition.reason);
-        let first_good = known.is_none() && condition.status != "False";
+        // Good news is only news after bad news.
+        let first_good = condition.status == "True" && known.is_none_or(|known| known.status != "False");
         if same || first_good || condition.status == "Unknown" || condition.reason == reason::PROGRESSING || condition.reason == reason::ROLLING_OUT {
             continue;
         }
-        let bad = condition.status == "False" && ![reason::PAUSED, reason::PINNED, reason::DRY_RUN, reason::NO_POLICY].contains(&condition.reason.as_str());
+        // A policy that refuses has been asked and has answered.
+        let refused = condition.type_ == kind::SCALING_ACTIVE
+            && after.conditions.iter().any(|other| other.type_ == kind::POLICY_READY && other.reason == reason::POLICY_REFUSED);
+        let wanted = [reason::PAUSED, reason::PINNED, reason::DRY_RUN, reason::NO_POLICY].contains(&condition.reason.as_str());
+        let bad = condition.status == "False" && !wanted && !refused;
         // Ready sums the others up: only what no other condition says is said here.
         if condition.type_ == kind::READY
             && bad

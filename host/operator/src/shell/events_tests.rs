@@ -31,7 +31,7 @@ async fn events_are_written_once_and_then_counted_and_each_sentence_is_kept() {
     let regarding = object.object_ref(&());
     let (recorder, task) = start(client.clone(), "weir-0", metrics.clone());
     let normal = |note: &str| recorder.publish(regarding.clone(), EventType::Normal, "Scaled", "Scale", note);
-    let warning = || recorder.publish(regarding.clone(), EventType::Warning, "MetricsUnreachable", "Observe", &"ü".repeat(2000));
+    let warning = || recorder.publish(regarding.clone(), EventType::Warning, "MetricsUnreachable", "Observe", "ü".repeat(2000));
     normal("2 to 4 replicas");
     normal("4 to 7 replicas");
     warning();

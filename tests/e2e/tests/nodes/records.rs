@@ -31,8 +31,11 @@ fn skew(before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) -> f64 {
     gained.iter().copied().fold(0.0, f64::max) * gained.len() as f64 / gained.iter().sum::<f64>()
 }
 
+/// Pods that were deleted, with what their queues held at that moment.
+type Held = Arc<Mutex<Vec<(String, Option<f64>)>>>;
+
 /// What each pod held in its queues at the moment in which it was deleted.
-fn watch_deletions(observer: &Observer) -> Arc<Mutex<Vec<(String, Option<f64>)>>> {
+fn watch_deletions(observer: &Observer) -> Held {
     let held = Arc::new(Mutex::new(Vec::new()));
     let (mut seen, log) = (observer.subscribe(), held.clone());
     tokio::spawn(async move {

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::sync::{Mutex, MutexGuard};
 use weir_cluster::{Kubectl, TestNamespace, wait_until};
 use weir_e2e::manifests::{OTLP, STORE, store};
 use weir_e2e::observer::Seen;
@@ -13,10 +14,14 @@ use weir_loadgen::{Sender, SenderConfig, SenderHandle};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 pub(crate) const STORES: [&str; 2] = ["store-low", "store-high"];
 
+/// The machine is shared: one test at a time, or each would measure the others.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
 pub(crate) struct Setting {
     pub(crate) namespace: TestNamespace,
     pub(crate) observer: Observer,
     pub(crate) operator: InCluster,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Setting {
@@ -26,10 +31,11 @@ impl Setting {
             println!("skipped: needs root");
             return Ok(None);
         }
+        let alone = ONE_AT_A_TIME.lock().await;
         let (cluster, operator) = shared_platform()?;
         let namespace = TestNamespace::create(cluster, name)?;
         let observer = Observer::start(cluster.kubeconfig(), namespace.name()).await?;
-        Ok(Some(Self { namespace, observer, operator }))
+        Ok(Some(Self { namespace, observer, operator, _alone: alone }))
     }
 
     pub(crate) fn kubectl(&self) -> &Kubectl {

@@ -91,9 +91,9 @@ async fn one_silent_pod_of_five_holds_the_replicas() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_counter_that_starts_over_scales_nothing() -> Result<()> {
     let Some(setting) = Setting::new("reset").await? else { return Ok(()) };
-    // A replica that restarts is not ready for some seconds, and what it carried is missing meanwhile:
-    // the rule looks further back than that. A rate from a counter that fell would still be seen.
-    let from = five(&setting, 10).await?;
+    // A replica that restarts is not ready for some seconds: what it carried is no less demand meanwhile,
+    // and a rate from a counter that fell would be seen.
+    let from = five(&setting, 2).await?;
     machine::signal(&first_uid(&setting), "httpd", "KILL")?;
     let restarted = |seen: &weir_e2e::observer::Seen| {
         let restarts = |pod: &k8s_openapi::api::core::v1::Pod| {

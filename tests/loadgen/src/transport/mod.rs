@@ -29,7 +29,7 @@ pub(crate) enum Outcome {
 /// One client.
 pub(crate) enum Transport {
     Grpc(grpc::Client),
-    Http(http::Client),
+    Http(Box<http::Client>),
 }
 
 impl Transport {
@@ -38,7 +38,7 @@ impl Transport {
         let dialer = Dialer::new(config.endpoints.clone(), client, opened);
         match config.protocol {
             Protocol::Grpc => grpc::Client::new(config, dialer).map(Self::Grpc),
-            Protocol::Http => http::Client::new(config, dialer).map(Self::Http),
+            Protocol::Http => http::Client::new(config, dialer).map(|client| Self::Http(Box::new(client))),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Targets that misbehave on demand: a tiny OTLP/gRPC collector whose every answer is scripted,
 //! and a proxy whose connections can be cut. In-process, on loopback, on ports of the system's
 //! choosing.
+#![allow(dead_code, reason = "each test file uses a part")]
+
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -19,7 +21,7 @@ use weir_loadgen::{Endpoint, Report, Sender, SenderConfig, SenderHandle};
 /// What the collector does with a request.
 #[derive(Clone, Copy, Debug)]
 #[allow(dead_code)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// Keep it and say so.
     Take,
     /// Refuse it.
@@ -33,12 +35,12 @@ pub enum Answer {
 }
 
 /// How often each (service, seq) was kept.
-pub type Kept = BTreeMap<(String, u64), u64>;
+pub(crate) type Kept = BTreeMap<(String, u64), u64>;
 
 /// A collector that does as its script says.
-pub struct Collector {
-    pub address: SocketAddr,
-    pub kept: Arc<Mutex<Kept>>,
+pub(crate) struct Collector {
+    pub(crate) address: SocketAddr,
+    pub(crate) kept: Arc<Mutex<Kept>>,
     cut: watch::Sender<u64>,
 }
 
@@ -57,7 +59,7 @@ fn keep(kept: &mut Kept, request: &ExportLogsServiceRequest) {
         let Some(Value::StringValue(service)) = &service.value.as_ref().unwrap().value else { panic!("service.name is no string") };
         for record in logs.scope_logs.iter().flat_map(|s| &s.log_records) {
             let Some(Value::IntValue(seq)) = record.attributes[0].value.as_ref().unwrap().value else { panic!("seq is no integer") };
-            *kept.entry((service.clone(), seq as u64)).or_default() += 1;
+            *kept.entry((service.clone(), u64::try_from(seq).unwrap())).or_default() += 1;
         }
     }
 }
@@ -86,12 +88,12 @@ impl LogsService for Scripted {
 
 impl Collector {
     /// Starts one; `script` gets the number of the request.
-    pub async fn start(script: impl Fn(u64) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(script: impl Fn(u64) -> Answer + Send + Sync + 'static) -> Self {
         Self::start_with(Server::builder(), script).await
     }
 
     /// The same, on a server with settings of its own.
-    pub async fn start_with(mut server: Server, script: impl Fn(u64) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start_with(mut server: Server, script: impl Fn(u64) -> Answer + Send + Sync + 'static) -> Self {
         let (cut, _) = watch::channel(0);
         let kept = Arc::new(Mutex::new(Kept::new()));
         let service = Scripted { script: Arc::new(script), requests: Arc::default(), kept: kept.clone(), cut: cut.clone() };
@@ -103,18 +105,17 @@ impl Collector {
         Self { address, kept, cut }
     }
 
-    pub fn endpoint(&self) -> Endpoint {
+    pub(crate) fn endpoint(&self) -> Endpoint {
         self.address.to_string().parse().unwrap()
     }
 
     /// Cuts every connection.
-    #[allow(dead_code)]
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.cut.send_modify(|n| *n += 1);
     }
 
     /// Each number that the report calls acknowledged is kept here.
-    pub fn assert_holds_all_acked(&self, report: &Report) {
+    pub(crate) fn assert_holds_all_acked(&self, report: &Report) {
         let kept = self.kept.lock().unwrap();
         for stream in &report.streams {
             for seq in stream.acked.iter().flatten() {
@@ -125,8 +126,7 @@ impl Collector {
     }
 
     /// How many records were kept more than once.
-    #[allow(dead_code)]
-    pub fn duplicates(&self) -> u64 {
+    pub(crate) fn duplicates(&self) -> u64 {
         self.kept.lock().unwrap().values().map(|n| n - 1).sum()
     }
 }
@@ -155,7 +155,7 @@ async fn proxy(target: SocketAddr, cut: watch::Receiver<u64>) -> SocketAddr {
 }
 
 /// A quick run against `collector`: small batches, short waits.
-pub fn config(collector: &Collector) -> SenderConfig {
+pub(crate) fn config(collector: &Collector) -> SenderConfig {
     SenderConfig {
         connections: 4,
         streams: 3,
@@ -169,14 +169,14 @@ pub fn config(collector: &Collector) -> SenderConfig {
 }
 
 /// Starts the run, waits until `enough`, stops it.
-pub async fn run_until(config: SenderConfig, enough: impl Fn(&Report) -> bool) -> Report {
+pub(crate) async fn run_until(config: SenderConfig, enough: impl Fn(&Report) -> bool) -> Report {
     let handle = Sender::start(config).unwrap();
     wait(&handle, enough).await;
     tokio::time::timeout(Duration::from_secs(60), handle.stop()).await.expect("the run ends")
 }
 
 /// Waits for a condition on the run; the deadline only keeps a broken test from hanging.
-pub async fn wait(handle: &SenderHandle, enough: impl Fn(&Report) -> bool) {
+pub(crate) async fn wait(handle: &SenderHandle, enough: impl Fn(&Report) -> bool) {
     let looking = async {
         while !enough(&handle.snapshot()) {
             tokio::time::sleep(Duration::from_millis(2)).await;

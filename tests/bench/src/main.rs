@@ -1,0 +1,96 @@
+//! `weir-bench`: measures what the end of `docs/design.md` promises and prints one table. A promise
+//! that is not kept is shown as missed and is no error: the exit code tells only whether everything
+//! worked. `make bench` builds and runs it.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`decide`] | what one decision costs, beside the same rule in plain Rust and as a gRPC scaler |
+//! | [`scaler`] | that gRPC scaler: KEDA's protocol, in a process of its own |
+//! | [`swap`] | exchanging a policy while 10,000 decisions a second are made with it |
+//! | [`idle`] | a process that loads a thousand policies and does nothing else |
+//! | [`fleet`] | an operator with thousands of objects on a real control plane |
+//! | [`policies`] | components and inputs that are measured |
+//! | [`machine`], [`stats`], [`report`] | what it ran on, quantiles, the table |
+
+mod decide;
+mod fleet;
+mod idle;
+mod machine;
+mod policies;
+mod report;
+mod scaler;
+mod stats;
+mod swap;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use report::Report;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Measures Weir against its promises and prints a table.
+#[derive(Parser)]
+#[command(name = "weir-bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    part: Part,
+    /// Small numbers: shows that it works, not what Weir can do.
+    #[arg(long, global = true)]
+    quick: bool,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// One decision: alone, among a thousand policies, in two threads, and its peers.
+    Decide,
+    /// Exchanging a policy under load, and a start with a thousand policies.
+    Swap,
+    /// An operator with many objects on a real control plane.
+    Fleet(fleet::Args),
+    /// Everything.
+    All(fleet::Args),
+    /// The peer of `decide`.
+    #[command(hide = true)]
+    Scaler,
+    /// The process that `swap` measures.
+    #[command(hide = true)]
+    Idle {
+        /// Folder of compiled policies.
+        #[arg(long)]
+        cache: PathBuf,
+        /// How many.
+        #[arg(long)]
+        policies: u32,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut report = Report::default();
+    let quick = cli.quick;
+    let (parts, done) = match cli.part {
+        Part::Scaler => (false, scaler::serve()),
+        Part::Idle { cache, policies } => (false, idle::run(cache, policies)),
+        Part::Decide => (true, decide::run(&mut report, quick)),
+        Part::Swap => (true, swap::run(&mut report, quick)),
+        Part::Fleet(args) => (true, fleet::run(&mut report, &args, quick)),
+        Part::All(args) => (true, all(&mut report, &args, quick)),
+    };
+    // What was measured before something failed is shown too.
+    if parts {
+        report.print();
+    }
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn all(report: &mut Report, args: &fleet::Args, quick: bool) -> Result<()> {
+    decide::run(report, quick)?;
+    swap::run(report, quick)?;
+    fleet::run(report, args, quick)
+}

@@ -1,4 +1,5 @@
 //! An instance that is kept between calls, to measure with.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 

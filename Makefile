@@ -53,9 +53,15 @@ check: ## Format and the purity of the core
 	$(CARGO) fmt --all --check
 	hack/core-is-pure.sh
 
+.PHONY: examples
+examples: build ## Build the examples in every language and ask them the same cases
+	hack/examples.sh target/debug/weir
+
 .PHONY: generate
-generate: ## Write the generated files (crds/yaml)
+generate: ## Write the generated files (crds/yaml, bindings of the policy templates)
 	WEIR_UPDATE=1 $(CARGO) test -p weir-crds --test generated
+	cd policies && $(CARGO) run --quiet --package weir-pack -- bindings c template/support/c/weir ../wit
+	cd policies && $(CARGO) run --quiet --package weir-pack -- bindings go template/support/go ../wit
 
 .PHONY: ci
 ci: lint test ## What every change has to pass

@@ -1,11 +1,7 @@
 #!/usr/bin/env bash
-# Builds scaling policies to Wasm components.
-#
-#   policies/build.sh                  all policies here, to policies/target/components: the built-in
-#                                      ones as <name>.wasm, examples/<name>.wasm, fixtures/<name>.wasm
-#   policies/build.sh path/to/policy   one policy project anywhere, to <project>/target/components/<name>.wasm
-#   policies/build.sh new path/to/policy
-#                                      makes a new policy project there, ready to build and test
+# Builds the policies of this repository to Wasm components in policies/target/components: the built-in
+# ones as <name>.wasm, examples/<name>.wasm, fixtures/<name>.wasm. The program `weir` embeds the built-in
+# ones, so it can't build them; a policy of your own is made and built by `weir policy new` and `build`.
 #
 # Needs cargo, and one of: the target wasm32-unknown-unknown of the installed toolchain (rustup target
 # add wasm32-unknown-unknown), or Debian's rustc-web, cargo-web, rust-web-src and lld, with which the
@@ -63,9 +59,8 @@ use_debian() {
     /usr/bin/cargo build -Z "build-std=std,panic_abort")
 }
 
-# How guests are compiled: small and fast to instantiate. Set here and not in a manifest, so that a
-# project anywhere is built the same way. A policy needs little stack; less of it is a smaller memory.
-# Paths of this machine stay out of the component.
+# How guests are compiled: small and fast to instantiate, as `weir policy build` does it. A policy needs
+# little stack; less of it is a smaller memory. Paths of this machine stay out of the component.
 guest_build() {
   local flags=("-Clink-arg=-zstack-size=131072" "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" "--remap-path-prefix=$HERE=/policies")
   [[ -d $HERE/target/guest/$TARGET ]] || say "compiling for $TARGET for the first time; this takes a few minutes"
@@ -94,41 +89,12 @@ build_all() {
   pack fixtures "$components/fixtures" "$HERE/fixtures" "$HERE/../wit"
 }
 
-build_project() {
-  local project name
-  project=$(cd "$1" && pwd)
-  name=$(sed -n '/^\[package\]/,/^\[/s/^name *= *"\(.*\)".*/\1/p' "$project/Cargo.toml" | head -n 1)
-  [[ -n $name ]] || die "$project/Cargo.toml has no [package] with a name"
-  (cd "$project" && guest_build)
-  [[ -f $(wasm_of "$name") ]] || die "$name makes no Wasm module: set crate-type = [\"cdylib\", \"rlib\"] under [lib] in its Cargo.toml"
-  pack component "$project/target/components/$name.wasm" "$(wasm_of "$name")"
-}
-
-new_project() {
-  local project=$1 name
-  [[ ! -e $project/Cargo.toml ]] || die "there is a project at $project already"
-  name=$(basename "$project")
-  [[ $name =~ ^[a-z][a-z0-9-]*$ ]] || die "a policy's name has lower-case letters, digits and hyphens: $name"
-  mkdir -p "$project/src"
-  sed -e "s|@NAME@|$name|" -e "s|@SDK@|$HERE/sdk|" "$HERE/template/Cargo.toml" >"$project/Cargo.toml"
-  sed -e "s|@NAME@|$name|" "$HERE/template/lib.rs" >"$project/src/lib.rs"
-  printf '/target/\n' >"$project/.gitignore"
-  say "$project is a policy. Test it: (cd $project && cargo test)   Build it: policies/build.sh $project"
-}
-
 main() {
   command -v cargo >/dev/null || [[ -x /usr/bin/cargo ]] || die "cargo is missing: install Rust (https://rustup.rs)"
-  case ${1-} in
-    new)
-      [[ $# == 2 ]] || die "usage: policies/build.sh new path/to/policy"
-      new_project "$2"
-      return
-      ;;
-    -*) die "usage: policies/build.sh [path/to/policy | new path/to/policy]" ;;
-  esac
+  [[ $# == 0 ]] || die "this builds the policies of this repository; for your own: weir policy build path/to/policy"
   find_toolchain
   build_packer
-  if [[ $# == 0 ]]; then build_all; else build_project "$1"; fi
+  build_all
 }
 
 main "$@"

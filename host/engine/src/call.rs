@@ -78,7 +78,7 @@ pub(crate) fn in_instance<R>(
 ///
 /// Asking for processor time is a system call, so it is first asked for at the second tick, which all
 /// but hostile calls never see; what was computed before counts as one tick.
-fn watch_deadline(store: &mut Store<Meter>, deadline: Duration) {
+pub(crate) fn watch_deadline(store: &mut Store<Meter>, deadline: Duration) {
     let begun = Instant::now();
     let at_most = deadline.saturating_mul(WAITING);
     let mut computed_before = None;
@@ -101,7 +101,7 @@ fn ticks(deadline: Duration) -> u64 {
     u64::try_from(deadline.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX).max(1)
 }
 
-fn failure(error: &wasmtime::Error, store: &Store<Meter>, limits: &Limits) -> Failure {
+pub(crate) fn failure(error: &wasmtime::Error, store: &Store<Meter>, limits: &Limits) -> Failure {
     let (kind, message) = classify(error, store.data(), limits, store.hostcall_fuel());
     Failure { kind, message: shorten(&message, 1024) }
 }

@@ -40,6 +40,11 @@ impl Meter {
         }
     }
 
+    /// Bytes of linear memory that were granted, all memories together.
+    pub(crate) const fn memory(&self) -> usize {
+        self.memory
+    }
+
     /// What was denied first, if anything was.
     pub(crate) const fn denied(&self) -> Option<Denied> {
         self.denied

@@ -46,7 +46,7 @@ impl Policy {
         self.compiled.component_bytes
     }
 
-    fn judge(&self, result: Result<abi::DecideResult, Failure>) -> Outcome {
+    pub(crate) fn judge(&self, result: Result<abi::DecideResult, Failure>) -> Outcome {
         let failed = |kind, message: String| Outcome::Failure(Failure { kind, message: call::shorten(&message, 1024) });
         match result {
             Err(Failure { kind: FailureKind::ResultTooLarge, message }) => {
@@ -84,7 +84,7 @@ impl Policy {
 /// Bytes that the host takes at most to hold a result, before it is measured exactly. More than the
 /// limits say, so that a state that grows past its limit is named as that and not as a large result;
 /// and because a number takes more in the host than its text has.
-const fn allowance(limits: &Limits) -> u64 {
+pub(crate) const fn allowance(limits: &Limits) -> u64 {
     limits.result_bytes.saturating_add(limits.state_bytes).saturating_add(8 << 10)
 }
 

@@ -4,9 +4,12 @@
 //!   custom section, put there by the bindings) as a component; fails when it imports anything.
 //! - `weir-pack fixtures OUTDIR INDIR WITDIR`: the deliberately bad components for the tests of the
 //!   host, from the texts in `INDIR` (see `fixtures.rs`).
+//! - `weir-pack bindings LANG OUTDIR WITDIR`: the bindings of C or Go that a new project carries; a test
+//!   compares those in `template/support` with what this writes.
 //!
 //! Called by `build.sh`; touches the named files only.
 
+mod bindings;
 mod component;
 mod fixtures;
 
@@ -36,6 +39,7 @@ fn run() -> Result<()> {
             component::write(Path::new(out), &bytes)
         }
         ["fixtures", out, texts, wit] => fixtures::build(Path::new(out), Path::new(texts), Path::new(wit)),
-        _ => bail!("usage: weir-pack component OUT.wasm IN.wasm | weir-pack fixtures OUTDIR INDIR WITDIR"),
+        ["bindings", lang, out, wit] => bindings::write(lang, Path::new(out), Path::new(wit)),
+        _ => bail!("usage: weir-pack component OUT.wasm IN.wasm | weir-pack fixtures OUTDIR INDIR WITDIR | weir-pack bindings c|go OUTDIR WITDIR"),
     }
 }

@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use weir_core::ids::Digest;
-use weir_core::scaling::{FailureKind, Outcome, ScalingInput, ScalingPolicy as _};
+use weir_core::scaling::{FailureKind, MAX_SENSIBLE_REPLICAS, Outcome, ScalingInput, ScalingPolicy as _};
 use weir_engine::{Limits, LoadError, Policy};
 
 /// Bytes of a ConfigMap (kubernetes.io, "ConfigMaps": "cannot exceed 1 MiB").
@@ -197,9 +197,10 @@ fn hard(typical: &ScalingInput) -> Vec<(String, ScalingInput)> {
         ),
         ("no replicas".to_owned(), with(&|input| (input.replicas.desired, input.replicas.ready, input.replicas.min) = (0, 0, 0))),
         (
-            "replicas of the largest number".to_owned(),
+            "as many replicas as a cluster can hold".to_owned(),
             with(&|input| {
-                (input.replicas.desired, input.replicas.ready, input.replicas.starting, input.replicas.max) = (u32::MAX, u32::MAX, u32::MAX, u32::MAX);
+                (input.replicas.desired, input.replicas.ready, input.replicas.starting, input.replicas.max) =
+                    (MAX_SENSIBLE_REPLICAS, MAX_SENSIBLE_REPLICAS, 0, MAX_SENSIBLE_REPLICAS);
             }),
         ),
         ("a state that is not its own".to_owned(), with(&|input| input.state = (0..=255).cycle().take(1000).collect())),

@@ -115,10 +115,10 @@ pub struct EngineConfig {
     pub max_function_bytes: u32,
     /// How long a load waits for each of its stages. Default 60 s.
     pub stage_timeout: Duration,
-    /// Components that are compiled at one time. Default 1, so that a machine of two cores keeps one
-    /// for decisions.
+    /// Components that are compiled at one time. Default 1.
     pub concurrent_compilations: usize,
-    /// Threads that compile one component. Default false: one thread.
+    /// Whether one component is compiled by all cores. Default true: on two cores a rule of 110 KB takes
+    /// 235 ms instead of 435 ms, and a swap waits for it; decisions share the cores with it meanwhile.
     pub parallel_compilation: bool,
     /// Folder for compiled code. Default none: each start compiles again.
     pub cache: Option<CacheConfig>,
@@ -136,7 +136,7 @@ impl Default for EngineConfig {
             max_function_bytes: 1 << 20,
             stage_timeout: Duration::from_secs(60),
             concurrent_compilations: 1,
-            parallel_compilation: false,
+            parallel_compilation: true,
             cache: None,
             probe_inputs: 16,
         }

@@ -49,6 +49,10 @@ impl Policy {
     pub(crate) fn judge(&self, result: Result<abi::DecideResult, Failure>) -> Outcome {
         let failed = |kind, message: String| Outcome::Failure(Failure { kind, message: call::shorten(&message, 1024) });
         match result {
+            Err(Failure { kind: FailureKind::ResultTooLarge, message }) => {
+                let (result, state) = (self.limits.result_bytes, self.limits.state_bytes);
+                failed(FailureKind::ResultTooLarge, format!("{message}, by limits.resultBytes ({result}) and limits.stateBytes ({state})"))
+            }
             Err(failure) => Outcome::Failure(failure),
             Ok((Err(refusal),)) => {
                 let refusal = Refusal::from(refusal);

@@ -142,7 +142,8 @@ impl Machine {
             "iptables-save",
             "mount",
             "find /sys/fs/cgroup -type d",
-            "find /run /var/run/netns /var/lib/cni /var/lib/kubelet /var/log/pods -maxdepth 2",
+            // /run/mount is libmount's own, made by the first mount that this machine ever makes.
+            "find /run /var/run/netns /var/lib/cni /var/lib/kubelet /var/log/pods -maxdepth 2 | grep -vx /run/mount",
             "ls -d /tmp/weir-cluster-*",
             "ps -e -o args",
             "sysctl vm.overcommit_memory kernel.panic kernel.panic_on_oops net.ipv4.ip_forward",

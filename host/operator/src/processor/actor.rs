@@ -27,12 +27,12 @@ use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use weir_core::capacity::{CapacityLearner, StartUpLearner};
-use weir_core::decision::Decision;
+use weir_core::decision::{Decision, Verdict};
 use weir_core::guardrails::GuardMemory;
 use weir_core::ids::ObjectRef;
 use weir_core::scaling::PolicyStamp;
 use weir_core::snapshot::{Block, MetricsHealth};
-use weir_core::window::Window;
+use weir_core::window::{Window, names};
 use weir_crds::LogProcessor;
 use weir_crds::conditions::{kind, reason};
 use weir_crds::log_processor::LastDecision;
@@ -41,6 +41,15 @@ use weir_crds::log_processor::LastDecision;
 /// this time: shortest and longest wait, spread by name, so that 10,000 objects do not ask for
 /// everything in the same second.
 const FIRST_PASS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
+
+/// A load that rises by this factor over the mean of the seconds before is looked at again soon.
+const RISE: f64 = 1.5;
+/// Samples that a rise is compared with.
+const BEFORE: usize = 5;
+/// When a rise is looked at again, as a share of the interval.
+const SOON: f64 = 0.25;
+/// Intervals below this are short enough as they are.
+const SHORT: Duration = Duration::from_millis(500);
 
 /// First and longest wait after a pass that failed.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -60,6 +69,8 @@ pub(super) struct Actor {
     pub(super) config: Option<rollout::Outcome>,
     pub(super) rejected: Option<Rejected>,
     pub(super) config_due: Option<Instant>,
+    /// When to decide before the next tick is due.
+    pub(super) early: Option<Instant>,
     pub(super) memory: Option<GuardMemory>,
     pub(super) policy: Option<Arc<Entry>>,
     pub(super) stamp: Option<PolicyStamp>,
@@ -124,6 +135,11 @@ pub(super) async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watc
             due = ticks.tick() => {
                 let late = Instant::now().saturating_duration_since(due.into_std());
                 actor.tick(late).await;
+                actor.early = actor.rises().then(|| Instant::now() + actor.interval().mul_f64(SOON));
+            }
+            () = sleep_until(actor.early) => {
+                actor.early = None;
+                actor.tick(Duration::ZERO).await;
             }
             () = wake.notified() => pass_due = true,
             () = sleep_until(retry) => pass_due = true,
@@ -172,6 +188,7 @@ impl Actor {
             config: None,
             rejected,
             config_due: None,
+            early: None,
             memory: None,
             policy: None,
             stamp: None,
@@ -214,6 +231,20 @@ impl Actor {
                 && status.conditions.iter().any(|condition| condition.type_ == kind::READY && condition.status == "True")
         });
         observed && self.trouble.is_none() && meta.deletion_timestamp.is_none() && self.members().workload.is_some()
+    }
+
+    /// True when the newest sample tells of a rise that nothing has come of yet. A surge that began
+    /// shortly before a scrape is only a small part of what that scrape measured: waiting for the next one
+    /// would cost a whole interval, and a look in between measures the surge alone.
+    fn rises(&self) -> bool {
+        let steady = self.decision.as_ref().is_some_and(|decision| decision.verdict == Verdict::Steady);
+        let Some(offered) = self.window.as_ref().and_then(|window| window.get(names::OFFERED)).filter(|_| steady && self.interval() >= SHORT) else {
+            return false;
+        };
+        let mut known = offered.values.iter().rev().copied().filter(|value| value.is_finite());
+        let Some(newest) = known.next() else { return false };
+        let (sum, count) = known.take(BEFORE).fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
+        count > 0 && newest > 0.0 && newest >= RISE * sum / f64::from(count)
     }
 
     fn next_look(&self) -> Option<Instant> {
@@ -428,7 +459,7 @@ impl Actor {
 
     /// Whether the configuration has to be looked at: it is under way, or something speaks against it.
     fn config_is_due(&self, revision: &Revision, members: &Members) -> bool {
-        let Some(outcome) = &self.config else { return true };
+        let Some(outcome) = self.config.as_ref().filter(|outcome| outcome.desired == *revision.hash()) else { return true };
         let running = members.workload.as_ref().and_then(|workload| workload.config_hash.as_deref());
         let settled = outcome.at_rest
             && outcome

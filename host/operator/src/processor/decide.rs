@@ -22,7 +22,7 @@ use weir_core::guardrails::{Change, GuardMemory};
 use weir_core::health::Finding;
 use weir_core::ids::UnixMs;
 use weir_core::scaling::{Capacity, ScalingPolicy};
-use weir_core::snapshot::{Block, Mode, Snapshot};
+use weir_core::snapshot::{Block, MetricsHealth, Mode, Snapshot};
 use weir_core::window::names;
 use weir_crds::conditions::reason;
 use weir_engine::Policy;
@@ -175,7 +175,8 @@ impl Actor {
         };
         self.context.metrics.decided(&decision, took);
         tracing::Span::current().record("decision", &decision.id).record("verdict", decision.verdict.as_str());
-        if decision.invocation.is_some()
+        // Also while no module runs: the first one is tried on what its users wait with.
+        if snapshot.metrics == MetricsHealth::Ready
             && let Some(entry) = &self.policy
         {
             entry.slot.observe(&snapshot.input);

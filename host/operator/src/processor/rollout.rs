@@ -28,6 +28,8 @@ const PROVING: Duration = Duration::from_secs(10);
 
 /// What is to be deployed.
 pub(super) struct Outcome {
+    /// What the spec asked for when it was judged.
+    pub(super) desired: ConfigHash,
     /// The step that was judged.
     pub(super) step: Step,
     /// The revision to put back, when it is not the desired one.
@@ -117,7 +119,7 @@ pub(super) async fn run(context: &Context, known: &Known<'_>, ensured: &mut Ensu
     let at_rest = at_rest && !(serves && step.confirmed.status != Status::True);
     let unproven = serves && step.last_good.as_ref() != Some(revision.hash());
     let look_again = if !at_rest { Some(UNDER_WAY) } else { unproven.then_some(PROVING) };
-    Ok(Outcome { step, earlier, at_rest, look_again, confirmed: confirmed.map(|confirmed| confirmed.replicas), accepted })
+    Ok(Outcome { desired: revision.hash().clone(), step, earlier, at_rest, look_again, confirmed: confirmed.map(|confirmed| confirmed.replicas), accepted })
 }
 
 fn failed(kind: &'static str, name: &str) -> impl FnOnce(kube::Error) -> ApplyError {

@@ -97,9 +97,10 @@ async fn no_record_is_lost_through_scale_up_swap_outage_and_scale_down() -> Resu
     .with_context(|| format!("skew, every 2 s: {all:.2?}\n{}", setting.story()))?;
     println!("skew (most loaded over mean) every 2 s after the scale-up: {all:.2?}, then {spread:.2}");
 
-    // One store is gone, and a rule comes that wants fewer replicas.
-    setting.kubectl().run(["scale", "deploy", STORES[0], "--replicas=0"])?;
-    setting.until("the store is gone", PATIENCE, |seen| seen.pods.keys().all(|name| !name.starts_with(STORES[0])).then_some(())).await?;
+    // Both stores are gone, so that every replica holds records, whichever streams it gets; and a rule
+    // comes that wants fewer replicas.
+    setting.kubectl().run(["scale", "deploy", STORES[0], STORES[1], "--replicas=0"])?;
+    setting.until("the stores are gone", PATIENCE, |seen| seen.pods.keys().all(|name| !name.starts_with("store-")).then_some(())).await?;
     eventually("queues to fill", PATIENCE, async || {
         let queues = each(&setting.observer, QUEUE);
         Ok((queues.len() == 4 && queues.values().all(|queue| *queue > 0.0)).then_some(()))
@@ -115,10 +116,10 @@ async fn no_record_is_lost_through_scale_up_swap_outage_and_scale_down() -> Resu
     {
         let seen = setting.observer.now();
         let gone: Vec<_> = seen.deleted[before..].iter().filter(|deleted| deleted.pod.starts_with("edge-collector")).collect();
-        assert!(gone.is_empty() && seen.replicas("edge-collector") == Some(4), "deleted with a store gone and a queue: {gone:?}");
+        assert!(gone.is_empty() && seen.replicas("edge-collector") == Some(4), "deleted with the stores gone and a queue: {gone:?}\n{}", setting.story());
     }
-    println!("a store is gone, queues hold {:?}, and no replica was deleted", each(&setting.observer, QUEUE));
-    setting.kubectl().run(["scale", "deploy", STORES[0], "--replicas=1"])?;
+    println!("the stores are gone, queues hold {:?}, and no replica was deleted", each(&setting.observer, QUEUE));
+    setting.kubectl().run(["scale", "deploy", STORES[0], STORES[1], "--replicas=1"])?;
     setting.settled("edge", 2).await?;
     sender.set_rate(300.0);
 

@@ -17,20 +17,20 @@ static bool is(scaling_policy_string_t text, const char *other) {
 }
 
 void weir_describe(weir_description *about, const char *name, const char *version, const char *summary) {
-  scaling_policy_string_set(&about->name, name);
-  scaling_policy_string_set(&about->version, version);
-  scaling_policy_string_set(&about->summary, summary);
-  scaling_policy_string_set(&about->params_schema, "");
+  scaling_policy_string_dup(&about->name, name);
+  scaling_policy_string_dup(&about->version, version);
+  scaling_policy_string_dup(&about->summary, summary);
+  scaling_policy_string_dup(&about->params_schema, "");
   about->series.ptr = calloc(MOST_SERIES, sizeof *about->series.ptr);
   about->series.len = 0;
 }
 
-void weir_params_schema(weir_description *about, const char *schema) { scaling_policy_string_set(&about->params_schema, schema); }
+void weir_params_schema(weir_description *about, const char *schema) { scaling_policy_string_dup(&about->params_schema, schema); }
 
 void weir_series(weir_description *about, const char *name, bool required) {
   if (about->series.ptr == NULL || about->series.len == MOST_SERIES) return;
   exports_weir_policy_describe_series_need_t *need = &about->series.ptr[about->series.len++];
-  scaling_policy_string_set(&need->name, name);
+  scaling_policy_string_dup(&need->name, name);
   need->required = required;
 }
 
@@ -168,8 +168,8 @@ const char *weir_short(double value, char text[WEIR_SHORT]) {
 void weir_propose(weir_proposal *proposal, uint32_t replicas) {
   memset(proposal, 0, sizeof *proposal);
   proposal->replicas = replicas;
-  scaling_policy_string_set(&proposal->rationale.code, "Proposed");
-  scaling_policy_string_set(&proposal->rationale.sentence, "");
+  scaling_policy_string_dup(&proposal->rationale.code, "Proposed");
+  scaling_policy_string_dup(&proposal->rationale.sentence, "");
   proposal->rationale.numbers.ptr = calloc(MOST_NUMBERS, sizeof *proposal->rationale.numbers.ptr);
 }
 
@@ -179,7 +179,7 @@ void weir_because(weir_proposal *proposal, const char *code, const char *sentenc
   va_start(arguments, sentence);
   vsnprintf(text, sizeof text, sentence, arguments);
   va_end(arguments);
-  scaling_policy_string_set(&proposal->rationale.code, code);
+  scaling_policy_string_dup(&proposal->rationale.code, code);
   scaling_policy_string_dup(&proposal->rationale.sentence, text);
 }
 
@@ -187,9 +187,9 @@ void weir_number(weir_proposal *proposal, const char *name, double value, const 
   weir_policy_types_list_named_number_t *numbers = &proposal->rationale.numbers;
   if (!isfinite(value) || numbers->ptr == NULL || numbers->len == MOST_NUMBERS) return;
   weir_policy_types_named_number_t *number = &numbers->ptr[numbers->len++];
-  scaling_policy_string_set(&number->name, name);
+  scaling_policy_string_dup(&number->name, name);
   number->value = value;
-  scaling_policy_string_set(&number->unit, unit);
+  scaling_policy_string_dup(&number->unit, unit);
 }
 
 void weir_remember(weir_proposal *proposal, const void *state, size_t length) {
@@ -200,8 +200,8 @@ void weir_remember(weir_proposal *proposal, const void *state, size_t length) {
 }
 
 bool weir_refuse(weir_refusal *refusal, const char *code, const char *sentence) {
-  scaling_policy_string_set(&refusal->code, code);
-  scaling_policy_string_set(&refusal->sentence, sentence);
+  scaling_policy_string_dup(&refusal->code, code);
+  scaling_policy_string_dup(&refusal->sentence, sentence);
   return false;
 }
 

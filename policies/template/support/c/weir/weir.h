@@ -2,8 +2,8 @@
  * sample is NaN and never read as zero, and "the last n seconds" count back from the newest time of the
  * window. `scaling_policy.h` says what each part of an input means.
  *
- * A policy defines the two functions at the end. Every call runs in a fresh instance, so nothing needs to
- * be freed. */
+ * A policy defines `exports_weir_policy_describe_describe` and `exports_weir_policy_scaling_decide`. Every
+ * call runs in a fresh instance, so it need not free anything. */
 #ifndef WEIR_H
 #define WEIR_H
 
@@ -21,7 +21,8 @@ typedef exports_weir_policy_scaling_refusal_t weir_refusal;
 /* The most replicas that the host takes for sane. */
 #define WEIR_MAX_REPLICAS 150000u
 
-/* What a policy says about itself. Every text has to last, as literals do. */
+/* What a policy says about itself. Every text is copied, here and below: what leaves the component is freed
+ * by the generated bindings once the host has read it. */
 void weir_describe(weir_description *about, const char *name, const char *version, const char *summary);
 /* JSON Schema of params; without it there are none. */
 void weir_params_schema(weir_description *about, const char *schema);
@@ -60,7 +61,7 @@ uint32_t weir_replicas_for(double load, double per_replica);
 const char *weir_short(double value, char text[WEIR_SHORT]);
 
 /* A proposal of that many replicas; then why, and with which numbers (at most 32; one that is not finite
- * is left out), and what the next decision on this object is handed. Texts but the sentence have to last. */
+ * is left out), and what the next decision on this object is handed. */
 void weir_propose(weir_proposal *proposal, uint32_t replicas);
 void weir_because(weir_proposal *proposal, const char *code, const char *sentence, ...) __attribute__((format(printf, 3, 4)));
 void weir_number(weir_proposal *proposal, const char *name, double value, const char *unit);

@@ -5,16 +5,18 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-/// One line that says where and when figures come from.
+/// One line that says where and when figures come from, and whether anything else ran there.
 pub(crate) fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZeroUsize::get);
     let model = first_of("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned());
     let memory = kibibytes("/proc/meminfo", "MemTotal").map_or_else(|_| "unknown".to_owned(), |kib| format!("{} GiB", (kib + (1 << 19)) >> 20));
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let build = if cfg!(debug_assertions) { "; a build WITHOUT optimisations, whose figures say nothing" } else { "" };
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     format!(
-        "{cores} cores of {model}, {memory} of memory, Linux {}; {}, commit {}{build}",
+        "{cores} cores of {model}, {memory} of memory, Linux {}, load average {} at the start; {}, commit {}{build}",
         kernel.trim(),
+        load.split_whitespace().next().unwrap_or("unknown"),
         jiff::Zoned::now().strftime("%F %H:%M %Z"),
         commit().unwrap_or_else(|| "unknown".to_owned()),
     )

@@ -66,20 +66,11 @@ enum Part {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let mut report = Report::default();
-    let quick = cli.quick;
-    let (parts, done) = match cli.part {
-        Part::Scaler => (false, scaler::serve()),
-        Part::Idle { cache, policies } => (false, idle::run(cache, policies)),
-        Part::Decide => (true, decide::run(&mut report, quick)),
-        Part::Swap => (true, swap::run(&mut report, quick)),
-        Part::Fleet(args) => (true, fleet::run(&mut report, &args, quick)),
-        Part::All(args) => (true, all(&mut report, &args, quick)),
+    let done = match cli.part {
+        Part::Scaler => scaler::serve(),
+        Part::Idle { cache, policies } => idle::run(cache, policies),
+        part => measure(&part, cli.quick),
     };
-    // What was measured before something failed is shown too.
-    if parts {
-        report.print();
-    }
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -87,6 +78,20 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Measures one part, and shows what was measured also when something failed after it.
+fn measure(part: &Part, quick: bool) -> Result<()> {
+    let mut report = Report::new();
+    let done = match part {
+        Part::Decide => decide::run(&mut report, quick),
+        Part::Swap => swap::run(&mut report, quick),
+        Part::Fleet(args) => fleet::run(&mut report, args, quick),
+        Part::All(args) => all(&mut report, args, quick),
+        Part::Scaler | Part::Idle { .. } => Ok(()),
+    };
+    report.print();
+    done
 }
 
 fn all(report: &mut Report, args: &fleet::Args, quick: bool) -> Result<()> {

@@ -16,13 +16,18 @@ struct Row {
 }
 
 /// Rows and remarks, in the order in which they were added.
-#[derive(Default)]
 pub(crate) struct Report {
+    machine: String,
     rows: Vec<Row>,
     remarks: Vec<String>,
 }
 
 impl Report {
+    /// An empty one, made before anything is measured.
+    pub(crate) fn new() -> Self {
+        Self { machine: machine::describe(), rows: Vec::new(), remarks: Vec::new() }
+    }
+
     /// A figure that nothing was promised about.
     pub(crate) fn note(&mut self, what: impl Into<String>, measured: impl Into<String>) {
         self.add(Row { what: what.into(), measured: measured.into(), promise: None });
@@ -49,7 +54,7 @@ impl Report {
 
     /// Prints the table as Markdown.
     pub(crate) fn print(&self) {
-        let mut text = format!("{}\n\n| what | measured | promised | |\n|---|---|---|---|\n", machine::describe());
+        let mut text = format!("{}\n\n| what | measured | promised | |\n|---|---|---|---|\n", self.machine);
         for Row { what, measured, promise } in &self.rows {
             let (promised, verdict) = promise.as_ref().map_or(("", ""), |promise| (promise.text.as_str(), promise.verdict()));
             text.push_str(&format!("| {what} | {measured} | {promised} | {verdict} |\n"));

@@ -8,7 +8,8 @@ use std::time::Duration;
 use weir_cluster::{Cluster, Kubectl, Level, TestNamespace, shared, wait_until};
 use weir_e2e::{Answer, Operator, Prometheus, apply_crds, component, condition, processor, ship, wasm_policy};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// What exists is compared within half a minute of a start.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Setting {
     cluster: &'static Cluster,

@@ -275,7 +275,7 @@ mod tests {
         let request = b"POST /api/v1/query HTTP/1.1\r\nContent-Length: 27\r\nhost: x\r\n\r\nquery=offered_42&timeout=5s";
         assert_eq!((whole(request), asked_object(request)), (Some(request.len()), Some(42)));
         assert_eq!(whole(&request[..request.len() - 1]), None);
-        assert_eq!(whole(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\nGET"), Some(35));
+        assert_eq!(whole(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\nGET"), Some(34));
         assert_eq!(whole(b"GET /metrics HTTP/1.1\r\n"), None);
     }
 }

@@ -97,6 +97,10 @@ pub struct HttpClients {
 /// Distinct TLS settings that are kept.
 const MOST_CLIENTS: usize = 64;
 
+/// Idle connections that are kept per host: one for a pod, and more for a Prometheus that thousands of
+/// objects ask.
+const IDLE: usize = 32;
+
 /// Plain HTTP needs no certificates: it works in an image that has none.
 type Key = Option<TlsOptions>;
 
@@ -134,7 +138,7 @@ fn build(tls: Option<&TlsOptions>) -> Result<Client, ClientError> {
         .http1_only()
         .no_proxy()
         .tcp_nodelay(true)
-        .pool_max_idle_per_host(1)
+        .pool_max_idle_per_host(IDLE)
         .pool_idle_timeout(Duration::from_secs(90))
         .redirect(redirect::Policy::custom(stay))
         .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")));

@@ -2,7 +2,7 @@
 //! latest values. Pure: `now` and the pods' answers are arguments. Owned by the operator (one per
 //! LogProcessor) and by the simulator.
 
-use crate::health::{Cause, MetricsHealth, NotReadyReason, judge};
+use crate::health::{Cause, MetricsHealth, NotReadyReason, judge, judge_series};
 use crate::observation::{Counts, IntakeError, IntakeOptions, Observation, PodOutcome, PodReport, PodSample, QueryReport};
 use crate::pod::{Pod, Worth};
 use crate::profile::{Column, Profile};
@@ -32,10 +32,19 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn cause(&self) -> Option<(&str, Cause)> {
-        match self.status {
+    pub(crate) fn cause(&self) -> Option<(&str, &Cause)> {
+        match &self.status {
             Status::Missing(cause) => Some((&self.pod.name, cause)),
             _ => None,
+        }
+    }
+
+    /// Why it gives nothing of one of the user's series, though it has it.
+    pub(crate) fn lacks(&self, column: &Column) -> Option<(&str, &Cause)> {
+        match &self.status {
+            Status::Measured | Status::Pending => Some((&self.pod.name, self.pod.lacks(column)?)),
+            Status::Missing(_) => self.cause(),
+            Status::Starting | Status::Gone => None,
         }
     }
 }
@@ -147,10 +156,10 @@ impl Intake {
                     Worth::First => Status::Starting,
                     Worth::Nothing => missing(Cause::Nothing),
                     Worth::Invalid => Status::Missing(Cause::Invalid),
-                    Worth::Stale => Status::Missing(Cause::Stale),
+                    Worth::Stale => Status::Missing(Cause::Clock),
                 }
             }
-            PodOutcome::Failed(error) => missing(Cause::Unreachable(error.reason())),
+            PodOutcome::Failed(error) => missing(Cause::Unreachable(error.clone())),
             PodOutcome::Pending => match entry.pod.last_good {
                 Some(last) if seen.mono.ms_since(last) > u64::from(staleness) => Status::Missing(Cause::Stale),
                 Some(_) if entry.rated => Status::Pending,
@@ -194,7 +203,9 @@ impl Intake {
             return MetricsHealth::NotReady { reason: NotReadyReason::MetricsStale, sentence };
         }
         if self.profile.scrapes() {
-            return judge(known, starting, self.pods.iter().filter_map(Entry::cause), self.options.max_missing_share);
+            let (most, missing) = (self.options.max_missing_share, self.pods.iter().filter_map(Entry::cause).collect::<Vec<_>>());
+            let health = judge(known, starting, &missing, most);
+            return if health.is_ready() { self.judge_series(known, most) } else { health };
         }
         // an object of queries only: held when none of them gives anything
         if !self.queries.is_empty() && self.queries.iter().any(|state| self.query_value(state).is_finite()) {
@@ -203,6 +214,19 @@ impl Intake {
         let problem = self.queries.iter().find_map(|state| state.problem.clone());
         let (reason, sentence) = problem.unwrap_or((NotReadyReason::MetricsMissing, "no query was answered yet".to_owned()));
         MetricsHealth::NotReady { reason, sentence }
+    }
+
+    /// A series that some pods had and do not tell now would be summed too small.
+    fn judge_series(&self, known: usize, most: f64) -> MetricsHealth {
+        let scraped = self.profile.columns.iter().zip(self.profile.series()).filter(|(column, _)| matches!(column, Column::Field(_)));
+        for (column, series) in scraped {
+            let lacking: Vec<_> = self.pods.iter().filter_map(|entry| entry.lacks(column)).collect();
+            let health = judge_series(&series.name, known, &lacking, most);
+            if !health.is_ready() {
+                return health;
+            }
+        }
+        MetricsHealth::Ready
     }
 
     /// The last answer as long as it is not stale.

@@ -13,6 +13,7 @@
 //! at their first read, because they may be old ones that return.
 
 use crate::backlog::{Backlog, Flow};
+use crate::health::Cause;
 use crate::profile::otel::field;
 use crate::profile::{Aggregate, Column, Kind, OWN_COLUMNS, Profile};
 use crate::reading::{NO_STAMP, Reading, Readings};
@@ -34,7 +35,7 @@ struct Child {
 }
 
 /// One field over all its children.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Cell {
     /// Sum of the counters' values; the aggregate of gauges.
     pub(crate) total: f64,
@@ -43,6 +44,16 @@ pub(crate) struct Cell {
     increase: f64,
     pub(crate) children: u32,
     invalid: u32,
+    /// The process has told it with a number before.
+    told: bool,
+    /// Newest value of it that was a number, NaN when there was none: an estimate while it is not told.
+    known: f64,
+}
+
+impl Default for Cell {
+    fn default() -> Self {
+        Self { total: 0.0, rate: f64::NAN, increase: 0.0, children: 0, invalid: 0, told: false, known: f64::NAN }
+    }
 }
 
 /// What happened in one read, besides numbers.
@@ -159,7 +170,10 @@ impl Pod {
 
     fn begin(&mut self, new_process: bool, readings: &Readings) {
         self.reads = self.reads.wrapping_add(1);
-        self.cells.fill(Cell::default());
+        for cell in &mut self.cells {
+            let kept = if new_process { Cell::default() } else { *cell };
+            *cell = Cell { told: kept.told, known: kept.known, ..Cell::default() };
+        }
         if new_process {
             // every child then counts as one that appeared since
             self.backlog.restarted();
@@ -228,6 +242,11 @@ impl Pod {
                 Some(seconds) if defined.kind == Kind::Counter && cell.invalid == 0 => cell.increase / seconds,
                 _ => f64::NAN,
             };
+            if cell.children > 0 && cell.invalid == 0 {
+                cell.told = true;
+                let value = if defined.kind == Kind::Counter { cell.rate } else { cell.total };
+                cell.known = if value.is_finite() { value } else { cell.known };
+            }
         }
         let Some(options) = &profile.otel else { return };
         let cell = |f: u16| self.cells.get(usize::from(f)).copied().unwrap_or_default();
@@ -298,6 +317,20 @@ impl Pod {
             _ => return None,
         };
         (self.uptime > 0.0).then(|| total / self.uptime.max(1.0))
+    }
+
+    /// Why it does not tell a user's column now that it has: it did before, or tells no numbers. What a
+    /// process never told it does not have: counters may appear with their first increment.
+    pub(crate) fn lacks(&self, column: &Column) -> Option<&'static Cause> {
+        let Column::Field(number) = column else { return None };
+        let cell = self.cell(*number);
+        if cell.invalid > 0 { Some(&Cause::Invalid) } else { (cell.told && cell.children == 0).then_some(&Cause::Vanished) }
+    }
+
+    /// The newest value that a user's column had, while it is not told.
+    pub(crate) fn known(&self, column: &Column) -> f64 {
+        let Column::Field(number) = column else { return f64::NAN };
+        self.cell(*number).known
     }
 
     /// Value and number of children of a user's column in this pod.

@@ -2,7 +2,7 @@
 //! Pure; called by [`crate::Intake`] when a tick may be written.
 //!
 //! An estimate never understates what can be known. Of a pod that
-//! - **is missing**: the larger of the mean of the measured pods and its own last known value (while not stale);
+//! - **is missing**, or does not tell a user's series that it told before: the larger of the mean of the measured pods and its own last known value (while not stale);
 //!   the mean alone would understate the busiest pod, the last value alone one whose load just rose;
 //! - **was read once**: its gauges as they are; for its rates what it counted over its uptime, or, when
 //!   it does not tell its uptime but has counted, the mean of the measured pods. Nothing would make
@@ -60,7 +60,8 @@ impl<'a> Totals<'a> {
             Column::Otel if column == BACKLOG => self.backlog(last),
             Column::Otel => {
                 let last = if column == OFFERED { last } else { f64::NAN };
-                self.sum(last, |entry| entry.pod.own(column), |entry, mean| guess(entry, column, mean))
+                let own = |entry: &Entry| entry.pod.own(column);
+                self.sum(last, own, own, |entry, mean| guess(entry, column, mean))
             }
             Column::Skew => self.skew(),
             Column::Field(_) => self.user(made, last),
@@ -73,8 +74,9 @@ impl<'a> Totals<'a> {
         self.pods.iter().filter(known).map(value).filter(|value| value.is_finite())
     }
 
-    /// Own values, and estimates for the pods that have none. NaN when no pod has an own value.
-    fn sum(&self, last: f64, value: impl Fn(&Entry) -> f64, starting: impl Fn(&Entry, f64) -> f64) -> f64 {
+    /// Own values, and estimates for the pods that have none: from their newest `known` one and the
+    /// mean. NaN when no pod has an own value.
+    fn sum(&self, last: f64, value: impl Fn(&Entry) -> f64, known: impl Fn(&Entry) -> f64, starting: impl Fn(&Entry, f64) -> f64) -> f64 {
         let (mut sum, mut count) = (0.0, 0_u32);
         for own in self.own_values(&value) {
             sum += own;
@@ -84,19 +86,19 @@ impl<'a> Totals<'a> {
             return f64::NAN;
         }
         let mean = sum / f64::from(count);
+        // `max` takes the other one for NaN
         for entry in self.pods {
-            let own = value(entry);
             sum += match entry.status {
-                Status::Measured | Status::Pending if own.is_finite() => 0.0,
-                Status::Measured | Status::Pending => mean,
-                Status::Starting if own.is_finite() => own,
+                Status::Measured | Status::Pending if value(entry).is_finite() => 0.0,
+                Status::Measured | Status::Pending => known(entry).max(mean),
+                Status::Starting if value(entry).is_finite() => value(entry),
                 Status::Starting => starting(entry, mean),
-                Status::Missing(_) if own > mean && self.fresh(entry) => own,
+                Status::Missing(_) if self.fresh(entry) => known(entry).max(mean),
                 Status::Missing(_) => mean,
                 Status::Gone => 0.0,
             };
         }
-        self.carried(last, sum, value)
+        self.carried(last, sum, known)
     }
 
     /// Keeps what pods carried that have gone, as far as it has not arrived elsewhere. With a `last` of
@@ -130,7 +132,7 @@ impl<'a> Totals<'a> {
         if self.pods.iter().any(|entry| !matches!(entry.status, Status::Missing(_) | Status::Gone) && unknown(entry)) {
             return f64::NAN;
         }
-        self.sum(last, priced, |_, _| 0.0)
+        self.sum(last, priced, priced, |_, _| 0.0)
     }
 
     fn skew(&self) -> f64 {
@@ -150,15 +152,18 @@ impl<'a> Totals<'a> {
         };
         let of = |entry: &Entry| entry.pod.user(self.profile, made);
         match aggregate {
-            // a series that a pod does not have is none of its business: no estimate for it
+            // no estimate for a pod that never had the series; one that does not tell it now counts as a missing pod
             Some(Aggregate::Sum) => {
-                let has = |entry: &Entry| of(entry).map_or(f64::NAN, |(value, _, _)| value);
-                let any = self.pods.iter().any(|entry| matches!(entry.status, Status::Measured | Status::Pending) && of(entry).is_none());
-                if any { self.plain_sum(last, has) } else { self.sum(last, has, |_, _| 0.0) }
+                let lacks = |entry: &Entry| entry.pod.lacks(made).is_some();
+                let has = |entry: &Entry| if lacks(entry) { f64::NAN } else { of(entry).map_or(f64::NAN, |(value, _, _)| value) };
+                let never = |entry: &Entry| of(entry).is_none() && !lacks(entry);
+                let any = self.pods.iter().any(|entry| matches!(entry.status, Status::Measured | Status::Pending) && never(entry));
+                let known = |entry: &Entry| if has(entry).is_finite() { has(entry) } else { entry.pod.known(made) };
+                if any { self.plain_sum(last, known) } else { self.sum(last, has, known, |_, _| 0.0) }
             }
             Some(Aggregate::Max) => {
                 let usable = self.pods.iter().filter(|entry| self.counts(entry));
-                usable.filter_map(|entry| of(entry).map(|(value, _, _)| value)).fold(f64::NAN, f64::max)
+                usable.map(|entry| of(entry).map_or_else(|| entry.pod.known(made), |(value, _, _)| value)).fold(f64::NAN, f64::max)
             }
             Some(Aggregate::Mean) => {
                 let usable = self.pods.iter().filter(|entry| !matches!(entry.status, Status::Missing(_) | Status::Gone));
@@ -207,7 +212,7 @@ pub(crate) fn sample(entry: &Entry, mono: Mono) -> PodSample<'_> {
             Status::Measured => PodState::Measured,
             Status::Starting => PodState::Starting,
             Status::Pending => PodState::Pending,
-            Status::Missing(cause) => PodState::Missing(cause.word()),
+            Status::Missing(ref cause) => PodState::Missing(cause.word()),
             // Not told of: see `Intake::pods`.
             Status::Gone => PodState::Missing("Gone"),
         },

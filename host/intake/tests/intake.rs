@@ -211,7 +211,13 @@ fn one_silent_pod_of_five_is_held_and_said_so_and_one_of_six_is_estimated() {
         let health = bench.tick(&pods);
         if held {
             assert_eq!(reason(&health), "MetricsPartial");
-            assert_eq!(sentence(health), "1 of 5 ready pods gave no usable metrics: collector-2 (ConnectionRefused); held from a share of 0.2 on");
+            let sentence = sentence(health);
+            assert!(
+                sentence
+                    .starts_with("1 of 5 ready pods gave no usable metrics: ConnectionRefused (collector-2): connection refused: nothing listens on port 8888"),
+                "{sentence}"
+            );
+            assert!(sentence.ends_with("; held from a share of 0.2 on"), "{sentence}");
             assert_eq!(bench.latest("offered"), None, "a held slot is missing, not low");
         } else {
             assert!(health.is_ready());
@@ -329,7 +335,7 @@ fn a_body_without_any_wanted_metric_is_missing() {
     bench.tick(&[("p", Body("go_goroutines 8\n"))]);
     let health = bench.tick(&[("p", Body("go_goroutines 8\n"))]);
     assert_eq!(reason(&health), "MetricsMissing");
-    assert!(sentence(health).contains("p (NoWantedMetric)"));
+    assert!(sentence(health).contains("NoWantedMetric (p): the answer holds none of the wanted metrics"));
 }
 
 #[test]
@@ -468,6 +474,59 @@ fn a_users_series_select_by_labels_and_aggregate_over_children_and_pods() {
     assert_eq!(bench.intake.missing_series().collect::<Vec<_>>(), ["none"]);
     assert!(bench.intake.health_for(["sum", "max"]).is_ready());
     assert_eq!(sentence(bench.intake.health_for(["none"])), "the policy requires the series `none`, and no pod exposes it");
+}
+
+#[rstest]
+#[case::no_number("t NaN\nmemory 1\n", "NotANumber", "MetricsInvalid")]
+#[case::not_told_any_more("memory 1\n", "NotTold", "MetricsMissing")]
+fn a_series_that_one_pod_of_five_lacks_is_held_and_one_of_six_is_estimated_never_left_out(
+    #[case] bad: &str,
+    #[case] word: &str,
+    #[case] reason_of_all: &str,
+    #[values(Aggregate::Sum, Aggregate::Max)] aggregate: Aggregate,
+) {
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let series = [user("load", "t", &[], Kind::Counter, aggregate), user("memory", "memory", &[], Kind::Gauge, Aggregate::Sum)];
+    for count in [5_usize, 6] {
+        let mut bench = Bench::new(Profile::custom(&series).unwrap(), IntakeOptions::default());
+        let mut told = 0;
+        let mut tick = |bench: &mut Bench, lacking: usize| {
+            told += 1;
+            // the pod that will be silent is the busiest
+            let bodies: Vec<String> = (0..count).map(|pod| format!("t {}\nmemory 1\n", told * if pod == 0 { 300 } else { 100 })).collect();
+            let answers: Vec<_> = bodies.iter().enumerate().map(|(pod, body)| (names[pod], Body(if pod < lacking { bad } else { body.as_str() }))).collect();
+            bench.tick(&answers)
+        };
+        for _ in 0..3 {
+            tick(&mut bench, 0);
+        }
+        let whole = bench.latest("load").unwrap();
+        let health = tick(&mut bench, 1);
+        if count == 5 {
+            assert_eq!(reason(&health), "MetricsPartial");
+            let sentence = sentence(health);
+            assert!(sentence.starts_with("1 of 5 ready pods gave no usable value of the series `load`") && sentence.contains(word), "{sentence}");
+            assert!(bench.intake.window().get("load").unwrap().values.last().unwrap().is_nan());
+        } else {
+            assert!(health.is_ready());
+            assert_eq!(bench.latest("load"), Some(whole));
+        }
+        assert_eq!(reason(&tick(&mut bench, count)), reason_of_all);
+        tick(&mut bench, 0);
+        assert!(tick(&mut bench, 0).is_ready());
+    }
+}
+
+#[test]
+fn a_series_that_a_pod_never_had_is_none_of_its_business() {
+    let series = [user("load", "t", &[], Kind::Counter, Aggregate::Sum), user("memory", "memory", &[], Kind::Gauge, Aggregate::Sum)];
+    let mut bench = Bench::new(Profile::custom(&series).unwrap(), IntakeOptions::default());
+    for second in 1..4 {
+        let body = format!("t {}\nmemory 1\n", second * 100);
+        let health = bench.tick(&[("a", Body(&body)), ("b", Body("memory 1\n"))]);
+        assert!(second < 2 || health.is_ready(), "{health:?}");
+    }
+    assert_eq!(bench.latest("load"), Some(100.0));
 }
 
 #[test]

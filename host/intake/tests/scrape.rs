@@ -352,5 +352,5 @@ async fn one_pod_of_five_that_falls_silent_holds_the_object() {
     assert!(!verdicts[0].is_ready() && verdicts[1].is_ready());
     let MetricsHealth::NotReady { reason, sentence } = &verdicts[2] else { panic!("not held") };
     assert_eq!(*reason, NotReadyReason::MetricsPartial);
-    assert!(sentence.contains("1 of 5") && sentence.contains("pod-3 (ConnectionRefused)"), "{sentence}");
+    assert!(sentence.contains("1 of 5") && sentence.contains("ConnectionRefused (pod-3)"), "{sentence}");
 }

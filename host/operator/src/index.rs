@@ -34,7 +34,7 @@ struct Processor {
     workload: WorkloadKey,
     /// Pods of an adopted workload are found by its selector; pods of an own one carry a label.
     selector: Option<Selector>,
-    members: Members,
+    members: Arc<Members>,
 }
 
 /// The index. All methods are short and do no IO.
@@ -42,6 +42,8 @@ struct Processor {
 pub struct Index {
     processors: HashMap<ObjectRef, Processor>,
     by_workload: HashMap<WorkloadKey, BTreeSet<ObjectRef>>,
+    /// Processors with a selector, by namespace: they are asked about every pod of it.
+    adopting: HashMap<Arc<str>, BTreeSet<ObjectRef>>,
     workloads: HashMap<WorkloadKey, Arc<WorkloadView>>,
     /// Workloads by the processor that their label names.
     labelled: HashMap<ObjectRef, BTreeSet<WorkloadKey>>,
@@ -77,12 +79,21 @@ impl Index {
             members.pods = ours.map(|pod| (pod.name.clone(), pod.clone())).collect();
         }
         self.by_workload.entry(workload.clone()).or_default().insert(object.clone());
-        self.processors.insert(object.clone(), Processor { workload, selector, members });
+        if selector.is_some() {
+            self.adopting.entry(object.namespace.as_str().into()).or_default().insert(object.clone());
+        }
+        self.processors.insert(object.clone(), Processor { workload, selector, members: Arc::new(members) });
     }
 
     /// Forgets a processor.
     pub fn unregister(&mut self, object: &ObjectRef) {
         let Some(known) = self.processors.remove(object) else { return };
+        if let Some(adopting) = self.adopting.get_mut(object.namespace.as_str()).filter(|_| known.selector.is_some()) {
+            adopting.remove(object);
+            if adopting.is_empty() {
+                self.adopting.remove(object.namespace.as_str());
+            }
+        }
         if let Some(users) = self.by_workload.get_mut(&known.workload) {
             users.remove(object);
             if users.is_empty() {
@@ -91,9 +102,21 @@ impl Index {
         }
     }
 
+    /// How many processors there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.processors.len()
+    }
+
+    /// True when there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.processors.is_empty()
+    }
+
     /// What belongs to a processor now.
     #[must_use]
-    pub fn members(&self, object: &ObjectRef) -> Members {
+    pub fn members(&self, object: &ObjectRef) -> Arc<Members> {
         self.processors.get(object).map(|processor| processor.members.clone()).unwrap_or_default()
     }
 
@@ -166,15 +189,17 @@ impl Index {
         if let Some(owner) = &view.processor {
             let object = ObjectRef::new(namespace.as_ref(), owner.as_ref());
             if let Some(processor) = self.processors.get_mut(&object).filter(|processor| processor.selector.is_none()) {
-                processor.members.pods.insert(view.name.clone(), view.clone());
+                Arc::make_mut(&mut processor.members).pods.insert(view.name.clone(), view.clone());
                 concerned.push(object);
             }
         }
-        for (object, processor) in self.processors.iter_mut().filter(|(object, processor)| processor.selector.is_some() && object.namespace == *namespace) {
+        for object in self.adopting.get(&namespace).into_iter().flatten() {
+            let Some(processor) = self.processors.get_mut(object) else { continue };
             if belongs(&view, object, processor.selector.as_ref()) {
-                processor.members.pods.insert(view.name.clone(), view.clone());
+                Arc::make_mut(&mut processor.members).pods.insert(view.name.clone(), view.clone());
                 concerned.push(object.clone());
-            } else if processor.members.pods.remove(&view.name).is_some() {
+            } else if processor.members.pods.contains_key(&view.name) {
+                Arc::make_mut(&mut processor.members).pods.remove(&view.name);
                 concerned.push(object.clone());
             }
         }
@@ -192,14 +217,14 @@ impl Index {
         if let Some(owner) = &removed.processor {
             let object = ObjectRef::new(namespace, owner.as_ref());
             if let Some(processor) = self.processors.get_mut(&object).filter(|processor| processor.selector.is_none()) {
-                return processor.members.pods.remove(name).map(|_| object).into_iter().collect();
+                return Arc::make_mut(&mut processor.members).pods.remove(name).map(|_| object).into_iter().collect();
             }
         }
         let mut concerned = Vec::new();
-        for (object, processor) in self.processors.iter_mut().filter(|(object, processor)| processor.selector.is_some() && object.namespace == namespace) {
-            if processor.members.pods.remove(name).is_some() {
-                concerned.push(object.clone());
-            }
+        for object in self.adopting.get(namespace).into_iter().flatten() {
+            let Some(processor) = self.processors.get_mut(object).filter(|processor| processor.members.pods.contains_key(name)) else { continue };
+            Arc::make_mut(&mut processor.members).pods.remove(name);
+            concerned.push(object.clone());
         }
         concerned
     }
@@ -267,7 +292,7 @@ impl Index {
         let users: Vec<ObjectRef> = self.by_workload.get(key).map(|users| users.iter().cloned().collect()).unwrap_or_default();
         for user in &users {
             if let Some(processor) = self.processors.get_mut(user) {
-                change(&mut processor.members);
+                change(Arc::make_mut(&mut processor.members));
             }
         }
         users

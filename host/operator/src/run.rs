@@ -40,6 +40,9 @@ use weir_intake::{HttpClients, Scraper};
 /// Bytes that compiled policies may take on disk.
 const CACHE_BYTES: u64 = 128 << 20;
 
+/// How long the actors of a process that lost the leadership wait for it to come back.
+const PAUSE: Duration = Duration::from_secs(60);
+
 /// The operator can't start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -116,10 +119,11 @@ pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken)
     while !stop.is_cancelled() {
         let is_leader = *leading.borrow_and_update();
         if is_leader {
-            manager.lead()
+            manager.lead(leadership.term()).await
         } else {
-            manager.resign().await
+            manager.pause()
         }
+        let forget = async { if manager.is_paused() { tokio::time::sleep(PAUSE).await } else { std::future::pending().await } };
         let alive = async {
             loop {
                 beat.beat();
@@ -129,6 +133,7 @@ pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken)
         tokio::select! {
             () = stop.cancelled() => {}
             changed = leading.changed() => if changed.is_err() { break },
+            () = forget => manager.resign().await,
             () = alive => {}
         }
     }

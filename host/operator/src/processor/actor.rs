@@ -38,9 +38,11 @@ use weir_crds::conditions::{kind, reason};
 use weir_crds::log_processor::LastDecision;
 
 /// What exists when an actor starts is decided on at once, and compared with what should exist within
-/// this time: shortest and longest wait, spread by name, so that 10,000 objects do not ask for
+/// this time: shortest and longest wait, spread by name, so that many objects do not ask for
 /// everything in the same second.
 const FIRST_PASS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
+/// Of very many objects, one is compared in this time on average: three requests each.
+const EACH: Duration = Duration::from_millis(10);
 
 /// A load that rises by this factor over the mean of the seconds before is looked at again soon.
 const RISE: f64 = 1.5;
@@ -100,11 +102,26 @@ pub(super) async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watc
     let mut ticks = actor.ticks();
     let mut pass_due = true;
     if actor.can_wait() {
-        let wait = FIRST_PASS.0 + (FIRST_PASS.1 - FIRST_PASS.0).mul_f64(share(&actor.object));
+        let count = u32::try_from(actor.context.index.read().len()).unwrap_or(u32::MAX);
+        let longest = FIRST_PASS.1.max(EACH * count);
+        let wait = FIRST_PASS.0 + (longest - FIRST_PASS.0).mul_f64(share(&actor.object));
         actor.retry_at = Some(Instant::now() + wait);
         pass_due = false;
     }
     loop {
+        if !actor.context.leadership.is_leader() {
+            // Nothing is decided or written; what is known stays, and the newest spec is taken up after it.
+            let leadership = actor.context.leadership.clone();
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = async {
+                    // What is told may be a moment behind what is true.
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    leadership.wait_for_leadership().await;
+                } => {}
+            }
+            continue;
+        }
         if pass_due {
             pass_due = false;
             if actor.processor.metadata.deletion_timestamp.is_some() {
@@ -143,8 +160,10 @@ pub(super) async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watc
             }
             () = wake.notified() => pass_due = true,
             () = sleep_until(retry) => pass_due = true,
+            () = actor.keeper.written() => {}
         }
     }
+    actor.keeper.finish().await;
     actor.leave_policy();
     actor.context.index.write().unregister(&actor.object);
 }
@@ -297,7 +316,7 @@ impl Actor {
         }
     }
 
-    pub(super) fn members(&self) -> Members {
+    pub(super) fn members(&self) -> Arc<Members> {
         self.context.index.read().members(&self.object)
     }
 

@@ -31,7 +31,7 @@ impl Actor {
     /// Observe, snapshot, decide, plan, apply, record.
     #[tracing::instrument(level = "debug", skip_all, fields(object = %self.object, decision, verdict))]
     pub(super) async fn tick(&mut self, late: Duration) {
-        let Some(valid) = self.valid.clone() else { return };
+        let Some(valid) = self.valid.clone().filter(|_| self.context.leadership.is_leader()) else { return };
         let begun = Instant::now();
         let members = self.members();
         if let Some(mut measure) = self.measure.take() {
@@ -308,7 +308,7 @@ impl Actor {
             staleness: self.staleness.take(),
             problem: findings.first().map(|finding| finding.problem),
         });
-        self.keeper.write(&self.context, &self.processor, computed, acted).await;
+        self.keeper.write(&self.context, &self.processor, computed, acted);
     }
 }
 

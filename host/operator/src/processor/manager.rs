@@ -1,5 +1,6 @@
 //! Starts and stops the actors. Touches nothing by itself. The watches tell it about objects; the
-//! leader election tells it whether actors may run.
+//! leader election tells it whether actors may run. Actors that lose the leadership pause: when this
+//! process gets it back before anybody else had it, they go on with all that they know.
 
 use super::actor;
 use crate::context::Context;
@@ -32,14 +33,27 @@ struct Running {
 pub struct Manager {
     context: Arc<Context>,
     entries: Mutex<HashMap<ObjectRef, Entry>>,
-    leading: std::sync::atomic::AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// No actor runs.
+    Idle,
+    Leading {
+        term: i32,
+    },
+    /// The leadership of this term was lost.
+    Paused {
+        term: i32,
+    },
 }
 
 impl Manager {
     /// None yet.
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context, entries: Mutex::default(), leading: false.into() }
+        Self { context, entries: Mutex::default(), state: Mutex::new(State::Idle) }
     }
 
     /// Takes a LogProcessor in.
@@ -56,7 +70,7 @@ impl Manager {
             *held = processor.clone();
             news
         });
-        if self.leading.load(std::sync::atomic::Ordering::SeqCst) && entry.running.is_none() {
+        if matches!(*self.state.lock(), State::Leading { .. }) && entry.running.is_none() {
             entry.running = Some(start(&self.context, &object, entry));
         }
     }
@@ -81,23 +95,44 @@ impl Manager {
         }
     }
 
-    /// This process leads: all actors run.
-    pub fn lead(&self) {
-        if self.leading.swap(true, std::sync::atomic::Ordering::SeqCst) {
-            return;
+    /// This process leads: all actors run. Those of an earlier `term` begin anew, because others may
+    /// have decided since.
+    pub async fn lead(&self, term: i32) {
+        let before = std::mem::replace(&mut *self.state.lock(), State::Leading { term });
+        match before {
+            State::Leading { term: known } if known == term => return,
+            State::Paused { term: known } if known == term => tracing::info!("leading again: deciding goes on where it was"),
+            State::Leading { .. } | State::Paused { .. } => self.end_all().await,
+            State::Idle => {}
         }
         let mut entries = self.entries.lock();
-        tracing::info!(log_processors = entries.len(), "leading: deciding from now on");
+        tracing::info!(log_processors = entries.len(), term, "leading: deciding from now on");
         for (object, entry) in entries.iter_mut().filter(|(_, entry)| entry.running.is_none()) {
             entry.running = Some(start(&self.context, object, entry));
         }
     }
 
-    /// This process no longer leads: returns when no actor runs any more.
-    pub async fn resign(&self) {
-        if !self.leading.swap(false, std::sync::atomic::Ordering::SeqCst) {
-            return;
+    /// This process does not lead at the moment. Actors see that by themselves.
+    pub fn pause(&self) {
+        let mut state = self.state.lock();
+        if let State::Leading { term } = *state {
+            *state = State::Paused { term };
         }
+    }
+
+    /// True while actors wait for the leadership to come back.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        matches!(*self.state.lock(), State::Paused { .. })
+    }
+
+    /// This process does not lead, nor will it soon: returns when no actor runs any more.
+    pub async fn resign(&self) {
+        *self.state.lock() = State::Idle;
+        self.end_all().await;
+    }
+
+    async fn end_all(&self) {
         let running: Vec<Running> = self.entries.lock().values_mut().filter_map(|entry| entry.running.take()).collect();
         for actor in &running {
             actor.stop.cancel();

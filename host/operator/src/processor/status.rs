@@ -1,5 +1,5 @@
 //! Record: status and Events of a LogProcessor. [`compute`] touches nothing; [`Keeper`] writes what
-//! changed, and rates at most every 10 s, so a quiet object costs no requests.
+//! changed, and rates at most every 10 s and when they differ by a tenth, so a quiet object costs no requests.
 
 use super::facts::Counts;
 use crate::build::rollout::{Rejected, Step, Verdict as ConfigVerdict};
@@ -11,7 +11,9 @@ use crate::shell::events::EventType;
 use crate::watch::chain;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource as _};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
 use weir_core::decision::{Decision, Verdict};
 use weir_core::health::Finding;
 use weir_core::ids::UnixMs;
@@ -27,6 +29,8 @@ use weir_crds::{GROUP, LogProcessor, VERSION};
 
 /// Rates alone are written at most this often.
 const RATES: Duration = Duration::from_secs(10);
+/// Share by which a rate may differ from the written one without being written.
+const NEAR: f64 = 0.1;
 /// A process that has just taken an object up does not write over what is known of it for this long.
 const FRESH: Duration = Duration::from_secs(10);
 /// Any status is written at most this often, unless a decision acted.
@@ -344,24 +348,39 @@ pub(super) fn last_decision(decision: &Decision) -> LastDecision {
     }
 }
 
-/// Writes statuses, and Events for conditions that turned.
+/// Writes statuses, and Events for conditions that turned. Decisions do not wait for it: one write is
+/// under way at a time, and what came meanwhile is written after it.
 pub(super) struct Keeper {
-    /// As the API server has it.
+    /// As the API server has it, or will when the write under way succeeds.
     pub(super) written: LogProcessorStatus,
+    flight: Option<Flight>,
+    /// What came while a write was under way.
+    next: Option<(Arc<LogProcessor>, LogProcessorStatus)>,
+    /// The last write failed: what the API server has is not known.
+    lost: bool,
     last: Option<Instant>,
     last_rates: Option<Instant>,
     made: Instant,
 }
 
+struct Flight {
+    context: Arc<Context>,
+    processor: Arc<LogProcessor>,
+    before: LogProcessorStatus,
+    task: JoinHandle<Result<(), kube::Error>>,
+}
+
 impl Keeper {
     /// Starts from what the API server has.
     pub(super) fn new(processor: &LogProcessor) -> Self {
-        Self { written: processor.status.clone().unwrap_or_default(), last: None, last_rates: None, made: Instant::now() }
+        let written = processor.status.clone().unwrap_or_default();
+        Self { written, flight: None, next: None, lost: false, last: None, last_rates: None, made: Instant::now() }
     }
 
-    /// Writes `status` when it differs and is due.
-    pub(super) async fn write(&mut self, context: &Context, processor: &LogProcessor, mut status: LogProcessorStatus, acted: bool) {
+    /// Begins to write `status` when it differs and is due.
+    pub(super) fn write(&mut self, context: &Arc<Context>, processor: &Arc<LogProcessor>, mut status: LogProcessorStatus, acted: bool) {
         let waited = |since: Option<Instant>, span: Duration| since.is_none_or(|since| since.elapsed() >= span);
+        keep_rates_quiet(&mut status, &self.written);
         if !waited(self.last_rates, RATES) && !acted {
             status.rates = self.written.rates;
             status.capacity_per_replica = self.written.capacity_per_replica;
@@ -380,31 +399,96 @@ impl Keeper {
         {
             return;
         }
-        if status == self.written || (!acted && !waited(self.last, ANY)) || !context.leadership.is_leader() {
+        let same = status == self.written && !self.lost;
+        if same || (!acted && !waited(self.last, ANY)) || !context.leadership.is_leader() {
             return;
         }
+        if self.flight.is_some() {
+            self.next = Some((processor.clone(), status));
+        } else {
+            self.begin(context.clone(), processor.clone(), status);
+        }
+    }
+
+    fn begin(&mut self, context: Arc<Context>, processor: Arc<LogProcessor>, status: LogProcessorStatus) {
+        let now = Instant::now();
+        if status.rates != self.written.rates || self.last_rates.is_none_or(|last| last.elapsed() >= RATES) {
+            self.last_rates = Some(now);
+        }
+        self.last = Some(now);
         let name = processor.metadata.name.clone().unwrap_or_default();
-        let namespace = processor.metadata.namespace.clone().unwrap_or_default();
-        let api: Api<LogProcessor> = Api::namespaced(context.client.clone(), &namespace);
+        let api: Api<LogProcessor> = Api::namespaced(context.client.clone(), processor.metadata.namespace.as_deref().unwrap_or_default());
         let patch = serde_json::json!({
             "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "LogProcessor", "metadata": { "name": name }, "status": status,
         });
-        self.last = Some(Instant::now());
-        match api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await {
-            Ok(_) => {
-                announce(context, processor, &self.written, &status);
-                if status.rates != self.written.rates || waited(self.last_rates, RATES) {
-                    self.last_rates = Some(Instant::now());
-                }
-                self.written = status;
+        let task = tokio::spawn(async move { api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await.map(drop) });
+        let before = std::mem::replace(&mut self.written, status);
+        self.flight = Some(Flight { context, processor, before, task });
+    }
+
+    /// Ends when the write under way has ended, and begins the next; never, when none is under way.
+    pub(super) async fn written(&mut self) {
+        let Some(flight) = &mut self.flight else { return std::future::pending().await };
+        let answer = (&mut flight.task).await;
+        let Some(Flight { context, processor, before, .. }) = self.flight.take() else { return };
+        self.lost = match answer {
+            Ok(Ok(())) => {
+                announce(&context, &processor, &before, &self.written);
+                false
             }
-            Err(kube::Error::Api(error)) if error.code == 404 => {}
-            Err(error) => {
+            // It is gone, and so is its status.
+            Ok(Err(kube::Error::Api(error))) if error.code == 404 => false,
+            Ok(Err(error)) => {
                 context.metrics.apply_failed("LogProcessor", &error);
-                tracing::debug!(object = name, error = %chain(&error), "the status could not be written and is tried again");
+                tracing::debug!(object = processor.metadata.name, error = %chain(&error), "the status could not be written and is tried again");
+                // What turned has not been told of.
+                self.written = before;
+                true
             }
+            Err(_) => true,
+        };
+        if let Some((processor, status)) = self.next.take()
+            && context.leadership.is_leader()
+        {
+            self.begin(context, processor, status);
         }
     }
+
+    /// Waits for what is under way.
+    pub(super) async fn finish(&mut self) {
+        while self.flight.is_some() {
+            self.written().await;
+        }
+    }
+}
+
+/// A rate that is within a tenth of the written one is no news: a load that wavers costs no requests.
+fn keep_rates_quiet(status: &mut LogProcessorStatus, written: &LogProcessorStatus) {
+    let near = |new: &mut Option<f64>, old: Option<f64>| {
+        if let (Some(value), Some(known)) = (*new, old)
+            && (value - known).abs() <= NEAR * value.abs().max(known.abs())
+        {
+            *new = old;
+        }
+    };
+    if let (Some(rates), Some(known)) = (&mut status.rates, &written.rates) {
+        near(&mut rates.offered, known.offered);
+        near(&mut rates.accepted, known.accepted);
+        near(&mut rates.refused, known.refused);
+        near(&mut rates.sent, known.sent);
+        if rates.offered == known.offered
+            && let (Some(summary), Some(before)) = (&mut status.summary, &written.summary)
+        {
+            summary.rate.clone_from(&before.rate);
+        }
+    }
+    if let (Some(capacity), Some(known)) = (&mut status.capacity_per_replica, &written.capacity_per_replica)
+        && capacity.learnt == known.learnt
+        && (capacity.records_per_second - known.records_per_second).abs() <= NEAR * known.records_per_second
+    {
+        capacity.records_per_second = known.records_per_second;
+    }
+    near(&mut status.start_up_seconds, written.start_up_seconds);
 }
 
 /// A message whose condition did not turn may carry numbers that change every second: it waits as

@@ -4,7 +4,8 @@
 //! The stack is kube's, put together here because four things matter to an operator that writes for
 //! 1,000 objects within one second and then keeps silent for an hour:
 //! - **every attempt is counted** by verb and resource, retries too ([`counted`]);
-//! - **at most `max_in_flight` requests wait for an answer**. HTTP/1.1 needs one connection for
+//! - **at most `max_in_flight` requests wait for an answer**, fewer while the server is slow
+//!   ([`pressure`]). HTTP/1.1 needs one connection for
 //!   each, so this also bounds connections. Watches and Leases pass by the limit: a burst of
 //!   applies must not cost the leadership. There is no limit per second: API Priority and Fairness
 //!   does that in the server, and its 429 with `Retry-After` is honoured;
@@ -14,6 +15,7 @@
 //!   than the 290 s after which a server ends a watch.
 
 pub mod counted;
+mod pressure;
 
 use super::metrics::Metrics;
 use counted::CountLayer;

@@ -27,7 +27,7 @@ use election::{InvalidTiming, Timing};
 use kube::Client;
 use rand::RngExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -63,6 +63,8 @@ struct Shared {
     /// Microseconds since `start` until which this process leads.
     until: AtomicU64,
     leads: watch::Sender<bool>,
+    /// How often the holder had changed when this process last became it.
+    term: AtomicI32,
     release: CancellationToken,
     ended: CancellationToken,
 }
@@ -70,7 +72,14 @@ struct Shared {
 impl Shared {
     fn new(until: u64) -> Arc<Self> {
         let leads = watch::Sender::new(until == ALWAYS);
-        Arc::new(Self { start: Instant::now(), until: AtomicU64::new(until), leads, release: CancellationToken::new(), ended: CancellationToken::new() })
+        Arc::new(Self {
+            start: Instant::now(),
+            until: AtomicU64::new(until),
+            leads,
+            term: AtomicI32::new(0),
+            release: CancellationToken::new(),
+            ended: CancellationToken::new(),
+        })
     }
 
     fn now(&self) -> Duration {
@@ -109,6 +118,13 @@ impl Leadership {
     #[must_use]
     pub fn is_leader(&self) -> bool {
         micros(self.shared.now()) < self.shared.until.load(Ordering::Acquire)
+    }
+
+    /// Counts the changes of holders up to this leadership: two of the same number are one that was
+    /// interrupted, and nobody else led in between.
+    #[must_use]
+    pub fn term(&self) -> i32 {
+        self.shared.term.load(Ordering::Acquire)
     }
 
     /// Follows the leadership. A change to `true` comes after [`Leadership::is_leader`] says so.
@@ -165,7 +181,10 @@ struct Announced {
 }
 
 impl Announced {
-    fn tell(&self, until: Option<Duration>) {
+    fn tell(&self, until: Option<Duration>, term: i32) {
+        if until.is_some() {
+            self.shared.term.store(term, Ordering::Release);
+        }
         self.shared.until.store(until.map_or(0, micros), Ordering::Release);
         let leads = until.is_some();
         let changed = self.shared.leads.send_if_modified(|led| std::mem::replace(led, leads) != leads);
@@ -178,7 +197,7 @@ impl Announced {
 
 impl Drop for Announced {
     fn drop(&mut self) {
-        self.tell(None);
+        self.tell(None, 0);
     }
 }
 

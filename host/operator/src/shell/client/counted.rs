@@ -1,6 +1,7 @@
 //! The layer that counts requests by verb and resource, bounds how many wait at a time and gives up
 //! on those that get no answer. Touches nothing itself; used by [`super`].
 
+use super::pressure::Pressure;
 use crate::shell::metrics::{Metrics, status_word};
 use http::{Method, Request, Response};
 use std::future::Future;
@@ -8,7 +9,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
 use tower::{BoxError, Layer, Service};
 
 /// The API server itself gives up on a request after 60 s (`--request-timeout`).
@@ -117,14 +117,14 @@ struct NoAnswer;
 #[derive(Clone, Debug)]
 pub struct CountLayer {
     metrics: Arc<Metrics>,
-    slots: Arc<Semaphore>,
+    pressure: Arc<Pressure>,
 }
 
 impl CountLayer {
-    /// A layer that lets `max_in_flight` requests wait for an answer at one time, at least one.
+    /// A layer that lets at most `max_in_flight` requests wait for an answer at one time, at least one.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>, max_in_flight: usize) -> Self {
-        Self { metrics, slots: Arc::new(Semaphore::new(max_in_flight.clamp(1, Semaphore::MAX_PERMITS))) }
+        Self { metrics, pressure: Arc::new(Pressure::new(max_in_flight)) }
     }
 }
 
@@ -158,15 +158,14 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let CountLayer { metrics, slots } = self.layer.clone();
+        let CountLayer { metrics, pressure } = self.layer.clone();
         // The service that was made ready goes, a fresh clone stays.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let what = asked(&request);
         Box::pin(async move {
             let bounded = what.verb != "watch" && what.resource != "leases";
-            // The semaphore is never closed.
-            let _slot = if bounded { slots.acquire_owned().await.ok() } else { None };
+            let place = if bounded { pressure.place().await } else { None };
             metrics.api_request(what.verb, what.resource, what.subresource);
             let start = Instant::now();
             let answer = tokio::time::timeout(ANSWER_TIMEOUT, inner.call(request)).await.unwrap_or_else(|_| Err(NoAnswer.into()));
@@ -175,7 +174,11 @@ where
                 Ok(response) => Some(status_word(response.status().as_u16())),
                 Err(_) => Some("Transport"),
             };
-            metrics.api_answered(what.verb, failure, start.elapsed());
+            let took = start.elapsed();
+            if let Some(place) = place {
+                pressure.done(place, took, Instant::now());
+            }
+            metrics.api_answered(what.verb, failure, took);
             answer
         })
     }

@@ -56,7 +56,7 @@ impl Candidate {
         loop {
             let now = self.now();
             let until = self.election.leads_until(now);
-            self.announced.tell(until);
+            self.announced.tell(until, self.election.transitions());
             let mut wake = until.unwrap_or(Duration::MAX);
             if attempt.is_none() {
                 match self.election.next(now) {
@@ -173,7 +173,7 @@ impl Candidate {
     async fn give_back(mut self) {
         let now = self.now();
         self.election.resign(now);
-        self.announced.tell(None);
+        self.announced.tell(None, 0);
         let released = tokio::time::timeout(RELEASE, async {
             while self.election.holds() {
                 let lease = self.lease("", 1);

@@ -6,6 +6,10 @@ mod policy;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+// The operator makes and drops thousands of small values a second in many threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "weir", version, about = "A Kubernetes operator for log platforms whose rules are WebAssembly components", propagate_version = true)]
 struct Cli {

@@ -1,7 +1,7 @@
 //! The component's interface, generated from `wit/`, and its translation to this crate's types.
 //!
-//! The generated code is the only place with `unsafe`: it moves values over the border of the
-//! component. Vectors and strings are moved, not copied.
+//! The generated code here and the allocator in `memory` are the only places with `unsafe`: this moves values
+//! over the border of the component. Vectors and strings are moved, not copied.
 
 #![allow(unsafe_code, missing_docs, clippy::all, clippy::pedantic, clippy::indexing_slicing)]
 

@@ -49,6 +49,7 @@
 //! | [`policy`] | the trait behind [`scaling!`], and a whole call from bytes to bytes |
 //! | [`testing`] | inputs for tests, made in one line |
 //! | `bindings` | the component's interface, generated from `wit/`; in Wasm only |
+//! | `memory` | an allocator for one call; in Wasm only |
 
 // The macros name this crate as its users see it; inside the crate itself that name is this one.
 extern crate self as weir_policy;
@@ -57,6 +58,8 @@ extern crate self as weir_policy;
 pub mod bindings;
 pub mod input;
 mod macros;
+#[cfg(target_arch = "wasm32")]
+mod memory;
 pub mod params;
 pub mod policy;
 pub mod proposal;

@@ -10,8 +10,8 @@ use crate::views::Selector;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use weir_core::ids::ObjectRef;
@@ -22,6 +22,12 @@ use weir_engine::{Engine, Policy, PolicySlot};
 /// At a swap, this many users decide at once; the others at their next tick, so that a policy with
 /// thousands of users does not make them all measure at the same moment.
 const WOKEN_AT_SWAP: usize = 64;
+
+/// A decision that takes less is quick; most take a fiftieth of it.
+const QUICK: Duration = Duration::from_millis(1);
+/// Quick decisions after which a policy is trusted to be quick, at first and at most.
+const TRUSTED_AFTER: u32 = 3;
+const MOST_TRUSTED_AFTER: u32 = 100_000;
 
 /// One WasmPolicy.
 pub struct Entry {
@@ -38,6 +44,9 @@ pub struct Entry {
     swaps: AtomicU64,
     /// A first load has ended, well or badly.
     tried: AtomicBool,
+    /// Decisions of late that were quick, without one that was not.
+    quick: AtomicU32,
+    trusted_after: AtomicU32,
     stop: CancellationToken,
 }
 
@@ -68,6 +77,26 @@ impl Entry {
         self.slot.current()
     }
 
+    /// Whether the next decision may be made on the thread that wants it, instead of one that is there
+    /// for blocking work: the last ones were quick, and changing threads would cost as much as they did.
+    /// A policy that is slow once has to be quick eight times as often before it is trusted again, so
+    /// what one can hold up in all is little.
+    #[must_use]
+    pub fn is_quick(&self) -> bool {
+        self.quick.load(Ordering::Relaxed) >= self.trusted_after.load(Ordering::Relaxed)
+    }
+
+    /// Takes in how long a decision took.
+    pub fn took(&self, elapsed: Duration) {
+        if elapsed < QUICK {
+            self.quick.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.quick.store(0, Ordering::Relaxed);
+            let after = self.trusted_after.load(Ordering::Relaxed);
+            self.trusted_after.store(after.saturating_mul(8).min(MOST_TRUSTED_AFTER), Ordering::Relaxed);
+        }
+    }
+
     /// True until a first load has ended.
     #[must_use]
     pub fn is_starting(&self) -> bool {
@@ -75,6 +104,7 @@ impl Entry {
     }
 
     fn swapped(&self) {
+        self.quick.store(0, Ordering::Relaxed);
         self.swaps.fetch_add(1, Ordering::Relaxed);
         for wake in self.users.lock().values().take(WOKEN_AT_SWAP) {
             wake.notify_one();
@@ -172,6 +202,8 @@ impl Policies {
             users_changed: Notify::new(),
             swaps: AtomicU64::new(0),
             tried: AtomicBool::new(false),
+            quick: AtomicU32::new(0),
+            trusted_after: AtomicU32::new(TRUSTED_AFTER),
             stop: CancellationToken::new(),
         });
         self.entries.write().insert(object, entry.clone());

@@ -5,6 +5,7 @@
 //! record. A **pass**, when the spec or something in the cluster changed: what should exist is
 //! written where it differs. Both are level-based: they may stop at any `?` and start over.
 
+use super::decide::News;
 use super::ensure::{ApplyError, Ensured};
 use super::facts;
 use super::measure::Measure;
@@ -16,7 +17,7 @@ use crate::context::Context;
 use crate::index::Members;
 use crate::policies::Entry;
 use crate::shell::events::EventType;
-use crate::shell::metrics::{Step, Tracked};
+use crate::shell::metrics::{Readiness, Step, Tracked};
 use crate::views::WorkloadKey;
 use crate::watch::chain;
 use kube::Resource as _;
@@ -50,6 +51,8 @@ const RISE: f64 = 1.5;
 const BEFORE: usize = 5;
 /// When a rise is looked at again, as a share of the interval.
 const SOON: f64 = 0.25;
+/// Groups of objects that tick together, spread over an interval.
+const GROUPS: f64 = 50.0;
 /// Intervals below this are short enough as they are.
 const SHORT: Duration = Duration::from_millis(500);
 
@@ -90,6 +93,9 @@ pub(super) struct Actor {
     pub(super) draining: Vec<String>,
     pub(super) quiet: super::drain::Quiet,
     pub(super) keeper: Keeper,
+    /// When the status was computed last, from what, and what came of it.
+    pub(super) glanced: Option<(Instant, u64)>,
+    pub(super) readiness: Readiness,
     pub(super) tracked: Tracked,
     pub(super) decide_now: Arc<Notify>,
 }
@@ -225,6 +231,8 @@ impl Actor {
             draining: Vec::new(),
             quiet: super::drain::Quiet::default(),
             keeper,
+            glanced: None,
+            readiness: Readiness::Unknown,
             tracked,
             decide_now: Arc::default(),
         }
@@ -234,10 +242,13 @@ impl Actor {
         Duration::from_millis(self.valid.as_ref().map_or(1000, |valid| u64::from(valid.metrics.interval_ms)))
     }
 
-    /// Ticks at the object's interval, shifted by its name so that not all objects tick at once.
+    /// Ticks at the object's interval, shifted by its name so that not all objects tick at once: in one
+    /// of [`GROUPS`] groups, whose members tick together, because waking up costs as much as a decision.
     fn ticks(&self) -> tokio::time::Interval {
-        let interval = self.interval();
-        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + interval.mul_f64(share(&self.object)), interval);
+        let (interval, start) = (self.interval(), self.context.start);
+        let group = interval.mul_f64((share(&self.object) * GROUPS).floor() / GROUPS);
+        let passed = (start.elapsed().as_secs_f64() - group.as_secs_f64()) / interval.as_secs_f64();
+        let mut ticks = tokio::time::interval_at((start + group + interval.mul_f64((passed.floor() + 1.0).max(0.0))).into(), interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         ticks
     }
@@ -312,7 +323,7 @@ impl Actor {
             }
         }
         if self.trouble.is_some() {
-            self.record(false).await;
+            self.record(News::Changed);
         }
     }
 
@@ -344,7 +355,7 @@ impl Actor {
             }
             Err(trouble) => self.back_off(trouble),
         }
-        self.record(false).await;
+        self.record(News::Changed);
     }
 
     pub(super) fn back_off(&mut self, trouble: Trouble) {

@@ -6,14 +6,16 @@ use super::measure::Measure;
 use super::status::{self, Seen, Trouble};
 use super::{adopt, drain, facts};
 use crate::build::{Valid, ValidEngine};
+use crate::conditions::Status;
 use crate::context::Context;
 use crate::index::Members;
-use crate::policies::Unresolved;
+use crate::policies::{Entry, Unresolved};
 use crate::shell::events::EventType;
 use crate::shell::metrics::{ObjectState, Readiness, Step};
 use crate::watch::chain;
 use kube::Resource as _;
 use std::collections::HashSet;
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_core::capacity::Observation;
@@ -21,7 +23,7 @@ use weir_core::decision::{Decision, Verdict, decide};
 use weir_core::guardrails::{Change, GuardMemory};
 use weir_core::health::Finding;
 use weir_core::ids::UnixMs;
-use weir_core::scaling::{Capacity, ScalingPolicy};
+use weir_core::scaling::{Capacity, Outcome, ScalingPolicy};
 use weir_core::snapshot::{Block, MetricsHealth, Mode, Snapshot};
 use weir_core::window::names;
 use weir_crds::conditions::reason;
@@ -158,7 +160,7 @@ impl Actor {
                 ready: counts.ready,
                 starting: counts.starting,
                 capacity: self.capacity(valid),
-                window: self.window.clone().unwrap_or_default(),
+                window: self.window.take().unwrap_or_default(),
                 policy: stamp,
                 unresolved: self.unresolved.clone(),
                 params: policy.as_ref().map_or_else(|| "{}".to_owned(), |policy| policy.params().to_owned()),
@@ -169,7 +171,7 @@ impl Actor {
             },
         );
         self.metrics = Some(health);
-        let Some((snapshot, decision, mut memory, took)) = ask(&self.context, snapshot, policy).await else {
+        let Some((snapshot, decision, mut memory, took)) = ask(&self.context, snapshot, policy, self.policy.as_deref()).await else {
             self.context.metrics.failed(Step::Decide);
             return;
         };
@@ -182,6 +184,7 @@ impl Actor {
             entry.slot.observe(&snapshot.input);
         }
         self.state = decision.state(&snapshot.input.state).to_vec();
+        self.window = Some(snapshot.input.window);
         let acted = match self.act(valid, members, measure, &decision).await {
             Ok(acted) => acted,
             Err(trouble) => {
@@ -195,7 +198,7 @@ impl Actor {
         self.memory = Some(memory);
         self.note(&decision, acted);
         self.decision = Some(decision);
-        self.record(acted).await;
+        self.record(if acted { News::Acted } else { News::Decided });
     }
 
     /// The last change that the status tells of, for a process that has just started.
@@ -267,11 +270,58 @@ impl Actor {
 
     /// Status, gauges.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub(super) async fn record(&mut self, acted: bool) {
+    pub(super) fn record(&mut self, news: News) {
         let members = self.members();
         let now = self.context.now();
         let counts = facts::counts(&members);
         let findings: Vec<Finding> = facts::health(now, &members);
+        let glance = self.glance(&members, &findings);
+        let fresh = !self.keeper.is_lost() && self.glanced.as_ref().is_some_and(|(at, _)| at.elapsed() < status::RATES);
+        let ready = match &self.glanced {
+            Some((_, known)) if news == News::Decided && fresh && *known == glance => self.readiness,
+            _ => self.renew_status(now, &members, counts, &findings, (glance, news)),
+        };
+        self.tracked.set(&ObjectState {
+            ready,
+            desired: counts.desired,
+            ready_replicas: counts.ready,
+            staleness: self.staleness.take(),
+            problem: findings.first().map(|finding| finding.problem),
+        });
+    }
+
+    /// All that a status tells besides numbers that only have to be right every [`status::RATES`], as one
+    /// number: while it stays the same, a tick does not compute the status anew.
+    fn glance(&self, members: &Arc<Members>, findings: &[Finding]) -> u64 {
+        let mut hasher = std::hash::DefaultHasher::new();
+        if let Some(decision) = &self.decision {
+            (decision.verdict, &decision.reason, decision.from, decision.to, decision.clamps.len()).hash(&mut hasher);
+            let outcome = decision.invocation.as_ref().map(|invocation| &invocation.outcome);
+            match outcome {
+                Some(Outcome::Refusal(refusal)) => (1_u8, &refusal.code).hash(&mut hasher),
+                Some(Outcome::Failure(failure)) => (2_u8, failure.kind).hash(&mut hasher),
+                Some(Outcome::Proposal(_)) => 3_u8.hash(&mut hasher),
+                None => 4_u8.hash(&mut hasher),
+            }
+        }
+        let metrics = self.metrics.as_ref().map(|metrics| if let MetricsHealth::NotReady { reason, .. } = metrics { reason.as_str() } else { "" });
+        let objectives = self.valid.as_ref().and_then(|valid| status::objectives(valid, self.window.as_ref(), facts::counts(members)));
+        (
+            Arc::as_ptr(members) as usize,
+            findings.len(),
+            metrics,
+            self.unresolved.as_ref().map(|why| &why.code),
+            self.stamp.as_ref(),
+            self.draining.len(),
+            objectives.map(|(kept, _)| kept == Status::True),
+            self.trouble.as_ref().map(|trouble| (trouble.reason, &trouble.message)),
+            self.config.as_ref().map(|config| (config.step.accepted.reason, config.step.confirmed.reason, config.confirmed)),
+        )
+            .hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn renew_status(&mut self, now: UnixMs, members: &Members, counts: facts::Counts, findings: &[Finding], (glance, news): (u64, News)) -> Readiness {
         let config =
             self.valid.as_ref().and_then(|valid| valid.revision()).zip(self.config.as_ref()).map(|(revision, outcome)| (revision.hash(), &outcome.step));
         let capacity = self.valid.as_ref().map(|valid| self.capacity(valid)).unwrap_or_default();
@@ -281,9 +331,9 @@ impl Actor {
             before: &self.keeper.written,
             valid: self.valid.as_deref(),
             trouble: self.trouble.as_ref(),
-            members: &members,
+            members,
             counts,
-            findings: &findings,
+            findings,
             metrics: self.metrics.as_ref(),
             unresolved: self.unresolved.as_ref(),
             decision: self.decision.as_ref(),
@@ -296,33 +346,46 @@ impl Actor {
             confirmed: self.config.as_ref().and_then(|outcome| outcome.confirmed),
             draining: &self.draining,
         });
-        let ready = match computed.conditions.first().map(|condition| condition.status.as_str()) {
+        self.readiness = match computed.conditions.first().map(|condition| condition.status.as_str()) {
             Some("True") => Readiness::True,
             Some("False") => Readiness::False,
             _ => Readiness::Unknown,
         };
-        self.tracked.set(&ObjectState {
-            ready,
-            desired: counts.desired,
-            ready_replicas: counts.ready,
-            staleness: self.staleness.take(),
-            problem: findings.first().map(|finding| finding.problem),
-        });
-        self.keeper.write(&self.context, &self.processor, computed, acted);
+        let told = self.keeper.write(&self.context, &self.processor, computed, news == News::Acted);
+        self.glanced = told.then(|| (Instant::now(), glance));
+        self.readiness
     }
 }
 
-/// Decides on a worker thread: a policy may run until its deadline, and must not hold up others.
+/// Why a status is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// Something else than a decision happened.
+    Changed,
+    /// A decision was made that changed nothing.
+    Decided,
+    /// A decision changed the replicas.
+    Acted,
+}
+
+/// Decides. A policy may run until its deadline, and must not hold up others: unless it is known to be
+/// quick it is asked on a thread for blocking work.
 #[tracing::instrument(name = "decide", level = "debug", skip_all)]
-async fn ask(context: &Context, snapshot: Snapshot, policy: Option<Arc<Policy>>) -> Option<(Snapshot, Decision, GuardMemory, Duration)> {
+async fn ask(context: &Context, snapshot: Snapshot, policy: Option<Arc<Policy>>, entry: Option<&Entry>) -> Option<(Snapshot, Decision, GuardMemory, Duration)> {
     let decided = |snapshot: Snapshot, policy: Option<Arc<Policy>>| {
         let begun = Instant::now();
         let decided = decide(&snapshot, policy.as_deref().map(|policy| policy as &dyn ScalingPolicy));
         decided.ok().map(|(decision, memory)| (snapshot, decision, memory, begun.elapsed()))
     };
-    if policy.is_none() {
-        return decided(snapshot, None);
+    let Some(entry) = entry.filter(|_| policy.is_some()) else { return decided(snapshot, policy) };
+    let answer = if entry.is_quick() {
+        decided(snapshot, policy)
+    } else {
+        let _place = context.decisions.acquire().await.ok()?;
+        tokio::task::spawn_blocking(move || decided(snapshot, policy)).await.ok()?
+    };
+    if let Some((.., took)) = &answer {
+        entry.took(*took);
     }
-    let _place = context.decisions.acquire().await.ok()?;
-    tokio::task::spawn_blocking(move || decided(snapshot, policy)).await.ok()?
+    answer
 }

@@ -38,6 +38,10 @@ pub(super) fn measurable(members: &Members) -> Vec<Arc<PodView>> {
 
 /// Judges the health.
 pub(super) fn health(now: UnixMs, members: &Members) -> Vec<Finding> {
+    let stalled = members.workload.as_ref().is_some_and(|workload| workload.stalled.is_some());
+    if !stalled && members.pods.values().all(|pod| pod.finished || pod.ready()) {
+        return Vec::new();
+    }
     let facts = WorkloadFacts {
         stalled: members.workload.as_ref().and_then(|workload| workload.stalled.clone()),
         pods: members.pods.values().filter(|pod| !pod.finished).map(|pod| pod.facts.clone()).collect(),

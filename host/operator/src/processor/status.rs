@@ -28,7 +28,7 @@ use weir_crds::names::FIELD_MANAGER;
 use weir_crds::{GROUP, LogProcessor, VERSION};
 
 /// Rates alone are written at most this often.
-const RATES: Duration = Duration::from_secs(10);
+pub(super) const RATES: Duration = Duration::from_secs(10);
 /// Share by which a rate may differ from the written one without being written.
 const NEAR: f64 = 0.1;
 /// A process that has just taken an object up does not write over what is known of it for this long.
@@ -156,7 +156,7 @@ fn conditions(seen: &Seen<'_>) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta
         add(kind::CONFIG_ACCEPTED, &accepted);
         add(kind::CONFIG_CONFIRMED, &step.confirmed);
     }
-    if let Some((status, message)) = objectives(seen) {
+    if let Some((status, message)) = seen.valid.and_then(|valid| objectives(valid, seen.window, seen.counts)) {
         let why = if status == Status::False { reason::OBJECTIVE_MISSED } else { reason::AS_EXPECTED };
         conditions.set(kind::OBJECTIVES_MET, status, why, &message);
     }
@@ -248,9 +248,8 @@ fn scaling(seen: &Seen<'_>) -> (Status, String, String) {
 }
 
 /// Whether the objectives are kept; `None`: there are none, or nothing is measured.
-fn objectives(seen: &Seen<'_>) -> Option<(Status, String)> {
-    let wanted = seen.valid?.objectives;
-    let window = seen.window?;
+pub(super) fn objectives(valid: &Valid, window: Option<&Window>, counts: Counts) -> Option<(Status, String)> {
+    let (wanted, window) = (valid.objectives, window?);
     let mut missed = Vec::new();
     let mut known = false;
     if let (Some(limit), Some(backlog), Some(sent)) = (wanted.freshness, window.latest(names::BACKLOG), window.latest(names::SENT)) {
@@ -273,9 +272,9 @@ fn objectives(seen: &Seen<'_>) -> Option<(Status, String)> {
     }
     if let Some(limit) = wanted.replica_hours {
         known = true;
-        let pace = f64::from(seen.counts.desired) * 24.0;
+        let pace = f64::from(counts.desired) * 24.0;
         if pace > limit {
-            missed.push(format!("replicaHours: {} replicas spend {pace} a day, {limit} are allowed", seen.counts.desired));
+            missed.push(format!("replicaHours: {} replicas spend {pace} a day, {limit} are allowed", counts.desired));
         }
     }
     if !known {
@@ -377,8 +376,8 @@ impl Keeper {
         Self { written, flight: None, next: None, lost: false, last: None, last_rates: None, made: Instant::now() }
     }
 
-    /// Begins to write `status` when it differs and is due.
-    pub(super) fn write(&mut self, context: &Arc<Context>, processor: &Arc<LogProcessor>, mut status: LogProcessorStatus, acted: bool) {
+    /// Begins to write `status` when it differs and is due. False: it differs, and has to be offered again.
+    pub(super) fn write(&mut self, context: &Arc<Context>, processor: &Arc<LogProcessor>, mut status: LogProcessorStatus, acted: bool) -> bool {
         let waited = |since: Option<Instant>, span: Duration| since.is_none_or(|since| since.elapsed() >= span);
         keep_rates_quiet(&mut status, &self.written);
         if !waited(self.last_rates, RATES) && !acted {
@@ -397,17 +396,20 @@ impl Keeper {
             && self.made.elapsed() < FRESH
             && status.observed_generation == self.written.observed_generation
         {
-            return;
+            return false;
         }
-        let same = status == self.written && !self.lost;
-        if same || (!acted && !waited(self.last, ANY)) || !context.leadership.is_leader() {
-            return;
+        if status == self.written && !self.lost {
+            return true;
+        }
+        if (!acted && !waited(self.last, ANY)) || !context.leadership.is_leader() {
+            return false;
         }
         if self.flight.is_some() {
             self.next = Some((processor.clone(), status));
         } else {
             self.begin(context.clone(), processor.clone(), status);
         }
+        true
     }
 
     fn begin(&mut self, context: Arc<Context>, processor: Arc<LogProcessor>, status: LogProcessorStatus) {
@@ -424,6 +426,11 @@ impl Keeper {
         let task = tokio::spawn(async move { api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await.map(drop) });
         let before = std::mem::replace(&mut self.written, status);
         self.flight = Some(Flight { context, processor, before, task });
+    }
+
+    /// True when the last write failed.
+    pub(super) const fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// Ends when the write under way has ended, and begins the next; never, when none is under way.

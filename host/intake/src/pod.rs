@@ -327,6 +327,13 @@ impl Pod {
         if cell.invalid > 0 { Some(&Cause::Invalid) } else { (cell.told && cell.children == 0).then_some(&Cause::Vanished) }
     }
 
+    /// Whether a user's column is a counter that has counted, of which no rate is known yet.
+    pub(crate) fn has_counted(&self, column: &Column) -> bool {
+        let Column::Field(number) = column else { return false };
+        let cell = self.cell(*number);
+        self.last_good.is_some() && cell.told && cell.invalid == 0 && cell.rate.is_nan() && cell.total > 0.0
+    }
+
     /// The newest value that a user's column had, while it is not told.
     pub(crate) fn known(&self, column: &Column) -> f64 {
         let Column::Field(number) = column else { return f64::NAN };

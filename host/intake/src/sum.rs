@@ -159,7 +159,8 @@ impl<'a> Totals<'a> {
                 let never = |entry: &Entry| of(entry).is_none() && !lacks(entry);
                 let any = self.pods.iter().any(|entry| matches!(entry.status, Status::Measured | Status::Pending) && never(entry));
                 let known = |entry: &Entry| if has(entry).is_finite() { has(entry) } else { entry.pod.known(made) };
-                if any { self.plain_sum(last, known) } else { self.sum(last, has, known, |_, _| 0.0) }
+                let starting = |entry: &Entry, mean: f64| if entry.pod.has_counted(made) { mean } else { 0.0 };
+                if any { self.plain_sum(last, known, starting) } else { self.sum(last, has, known, starting) }
             }
             Some(Aggregate::Max) => {
                 let usable = self.pods.iter().filter(|entry| self.counts(entry));
@@ -175,10 +176,15 @@ impl<'a> Totals<'a> {
     }
 
     /// Values of the pods that have the series; of missing ones the last known.
-    fn plain_sum(&self, last: f64, value: impl Fn(&Entry) -> f64) -> f64 {
+    fn plain_sum(&self, last: f64, value: impl Fn(&Entry) -> f64, starting: impl Fn(&Entry, f64) -> f64) -> f64 {
         let usable = self.pods.iter().filter(|entry| self.counts(entry));
         let (sum, count) = usable.map(&value).filter(|value| value.is_finite()).fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
-        if count == 0 { f64::NAN } else { self.carried(last, sum, value) }
+        if count == 0 {
+            return f64::NAN;
+        }
+        let mean = sum / f64::from(count);
+        let young = self.pods.iter().filter(|entry| matches!(entry.status, Status::Starting) && !value(entry).is_finite());
+        self.carried(last, sum + young.map(|entry| starting(entry, mean)).sum::<f64>(), value)
     }
 
     /// Whether what is known of a pod stands: it is there, and has answered lately.

@@ -518,6 +518,22 @@ fn a_series_that_one_pod_of_five_lacks_is_held_and_one_of_six_is_estimated_never
 }
 
 #[test]
+fn a_pod_that_was_read_once_counts_with_the_mean_of_a_users_counter_and_with_its_own_gauge() {
+    let series = [user("load", "t", &[], Kind::Counter, Aggregate::Sum), user("memory", "memory", &[], Kind::Gauge, Aggregate::Sum)];
+    let mut bench = Bench::new(Profile::custom(&series).unwrap(), IntakeOptions::default());
+    for second in 1..4 {
+        let body = format!("t {}\nmemory 1\n", second * 60);
+        let mut pods = vec![("a", Body(&body)), ("b", Body(&body)), ("c", Body("memory 1\n"))];
+        if second == 3 {
+            pods.extend([("d", Body("t 60\nmemory 5\n")), ("e", Body("t 0\nmemory 1\n"))]);
+        }
+        bench.tick(&pods);
+    }
+    assert_eq!(bench.latest("load"), Some(180.0), "d has counted and takes part, e has not");
+    assert_eq!(bench.latest("memory"), Some(9.0));
+}
+
+#[test]
 fn a_series_that_a_pod_never_had_is_none_of_its_business() {
     let series = [user("load", "t", &[], Kind::Counter, Aggregate::Sum), user("memory", "memory", &[], Kind::Gauge, Aggregate::Sum)];
     let mut bench = Bench::new(Profile::custom(&series).unwrap(), IntakeOptions::default());

@@ -88,6 +88,8 @@ pub mod reason {
     pub const ROLLING_OUT: &str = "RollingOut";
     /// ConfigConfirmed, False: not confirmed in time; the last good configuration was put back.
     pub const ROLLED_BACK: &str = "RolledBack";
+    /// A new module runs beside the last good one, or decides for a share of the objects.
+    pub const ON_TRIAL: &str = "OnTrial";
 
     /// ObjectivesMet, False: an objective is missed; the message says which and by how much.
     pub const OBJECTIVE_MISSED: &str = "ObjectiveMissed";

@@ -10,6 +10,9 @@ pub const LABEL_PROCESSOR: &str = "weir.dev/processor";
 pub const LABEL_DRAINING: &str = "weir.dev/draining";
 /// Label on a ConfigMap that says what it holds, for example [`COMPONENT_COLLECTOR`].
 pub const LABEL_COMPONENT: &str = "app.kubernetes.io/component";
+/// Label on a Namespace: with the value "true", modules of its policies need a signature
+/// (`weir operator --require-signatures=labelled`).
+pub const LABEL_REQUIRE_SIGNATURES: &str = "weir.dev/require-signatures";
 /// Standard label: the name of the application.
 pub const LABEL_NAME: &str = "app.kubernetes.io/name";
 /// Standard label: which instance of the application.

@@ -1,12 +1,18 @@
 //! WasmPolicy: a rule as a WebAssembly component, where it comes from, and who may use it.
 
 pub mod limits;
+pub mod oci;
+pub mod rollout;
 pub mod source;
 pub mod status;
+pub mod verification;
 
 pub use limits::Limits;
+pub use oci::{OciSource, PullSecretRef};
+pub use rollout::{Gates, Promotion, Rollout, Strategy};
 pub use source::{BuiltinSource, ConfigMapSource, FileSource, Source, SourceChoice};
-pub use status::{Candidate, Description, Running, SeriesNeeded, WasmPolicyStatus, WasmPolicySummary};
+pub use status::{Candidate, Description, Difference, Differences, OnTrial, Revision, Running, SeriesNeeded, WasmPolicyStatus, WasmPolicySummary};
+pub use verification::{ConfigMapKeyRef, Verification, VerificationKey};
 
 use crate::schema;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -44,6 +50,7 @@ use serde_json::{Map, Value};
     printcolumn(name = "Users", type_ = "integer", json_path = ".status.users", description = "Objects that refer to the policy"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.running.version", priority = 1, description = "Version that the module gives itself"),
+    printcolumn(name = "Trial", type_ = "string", json_path = ".status.summary.trial", priority = 1, description = "How far the trial of a new module is"),
     printcolumn(
         name = "Reason",
         type_ = "string",
@@ -57,10 +64,10 @@ pub struct WasmPolicySpec {
     /// (world scaling-policy) is the one kind so far.
     pub kind: PolicyKind,
 
-    /// Where the module comes from: exactly one of configMap, file and builtin. Each is watched: a
-    /// changed module takes over without a restart.
-    #[x_kube(validation = Rule::new("(has(self.configMap) ? 1 : 0) + (has(self.file) ? 1 : 0) + (has(self.builtin) ? 1 : 0) == 1")
-        .message("set exactly one of configMap (a key of a ConfigMap in this namespace), file (a path in the operator's policy folder) and builtin (the name of a policy that Weir brings)"))]
+    /// Where the module comes from: exactly one of configMap, file, oci and builtin. Each is watched
+    /// (a tag in a registry is looked up every interval): a changed module takes over without a restart.
+    #[x_kube(validation = Rule::new("(has(self.configMap) ? 1 : 0) + (has(self.file) ? 1 : 0) + (has(self.oci) ? 1 : 0) + (has(self.builtin) ? 1 : 0) == 1")
+        .message("set exactly one of configMap (a key of a ConfigMap in this namespace), file (a path in the operator's policy folder), oci (an artifact in a registry) and builtin (the name of a policy that Weir brings)"))]
     pub source: Source,
 
     /// sha256 that the module must have (uncompressed), as sha256: and 64 hex digits. Other bytes are
@@ -71,6 +78,12 @@ pub struct WasmPolicySpec {
     #[schemars(length(max = 128))]
     pub digest: Option<String>,
 
+    /// Who must have signed the module. A module that none of these keys has signed is refused, and
+    /// the last good one goes on running. Absent: only where the operator demands signatures
+    /// (--require-signatures) is one needed. A policy that Weir brings needs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
+
     /// Params of the policy, an object that must fit the JSON Schema that the module exports. What
     /// a policy takes is in its documentation, and in status.description.paramsSchema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,6 +93,21 @@ pub struct WasmPolicySpec {
     /// What one call may use. A call that wants more is stopped, and replicas are held.
     #[serde(default)]
     pub limits: Limits,
+
+    /// What becomes of WASI imports, which components of many toolchains have (Rust for
+    /// wasm32-wasip2, Go, JavaScript, Python). Deny: a module that imports anything is refused.
+    /// Deterministic: WASI 0.2 is a virtual world with no outside, so that the same inputs still give
+    /// the same answer: the clocks show the time of the decision, a sleep returns at once, random
+    /// numbers follow from the inputs, and there is no environment, argument, file or socket. What
+    /// the module writes to standard output and error, at most 4 KiB, stands in the record of the
+    /// decision.
+    #[serde(default)]
+    pub wasi: Wasi,
+
+    /// How a new module gets into use. Absent: it takes over as soon as it is verified and has been
+    /// tried on recent snapshots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
 
     /// Namespaces besides its own whose objects may refer to this policy, by labels of the
     /// Namespace. Absent: none. An empty selector ({}): all.
@@ -94,6 +122,16 @@ pub enum PolicyKind {
     /// How many replicas a LogProcessor should have.
     #[default]
     Scaling,
+}
+
+/// What becomes of a module's WASI imports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Wasi {
+    /// A module that imports anything is refused.
+    #[default]
+    Deny,
+    /// They lead to a virtual world with no outside.
+    Deterministic,
 }
 
 impl PolicyKind {

@@ -24,13 +24,18 @@ pub struct WasmPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<Running>,
 
-    /// A module that is being verified and tried.
+    /// The module on trial.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub candidate: Option<Candidate>,
+    pub candidate: Option<OnTrial>,
 
     /// The newest module, when it was refused. Absent as soon as a newer one is accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<Candidate>,
+
+    /// How the last trials ended, the newest first; at most ten.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub history: Vec<Revision>,
 
     /// What the module that runs says about itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,8 +63,8 @@ pub struct Running {
     /// When it took over.
     #[schemars(with = "TimeText")]
     pub loaded_at: Time,
-    /// What the source was at that time: resourceVersion of the ConfigMap, time of the file, version
-    /// of Weir for a policy that it brings.
+    /// What the source was at that time: resourceVersion of the ConfigMap, digest of the file, digest
+    /// of the manifest in the registry, version of Weir for a policy that it brings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_revision: Option<String>,
 }
@@ -76,6 +81,102 @@ pub struct Candidate {
     /// Sentence for what keeps it from running, and what mends it.
     pub message: String,
     /// When it was seen first.
+    #[schemars(with = "TimeText")]
+    pub time: Time,
+}
+
+/// A module on trial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OnTrial {
+    /// sha256 of the module, as sha256:hex: what spec.rollout.promote and abort name.
+    pub digest: String,
+    /// Version that the module gives itself.
+    pub version: String,
+    /// Percent of the objects that it decides for; 0 in a shadow.
+    pub percent: u8,
+    /// Number of the step, from 1 on; absent in a shadow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u32>,
+    /// When the shadow or step began.
+    #[schemars(with = "TimeText")]
+    pub since: Time,
+    /// What is waited for.
+    pub message: String,
+    /// Calls of the module in this shadow or step.
+    pub calls: u64,
+    /// Those that were refusals.
+    pub refusals: u64,
+    /// Those that failed.
+    pub failures: u64,
+    /// What 99 of 100 calls took at most, in microseconds.
+    pub p99_microseconds: u64,
+    /// Snapshots on which both versions were asked.
+    pub compared: u64,
+    /// Those on which they answered differently, by kind.
+    #[serde(default)]
+    pub differences: Differences,
+    /// The latest of them, the newest first; at most five.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    pub latest: Vec<Difference>,
+}
+
+/// Snapshots on which both versions answered differently.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Differences {
+    /// The new one wants more replicas.
+    #[serde(default)]
+    pub more: u64,
+    /// The new one wants fewer.
+    #[serde(default)]
+    pub fewer: u64,
+    /// The new one refuses, the current one does not.
+    #[serde(default)]
+    pub refuses: u64,
+    /// The new one fails, the current one does not.
+    #[serde(default)]
+    pub fails: u64,
+    /// The new one answers, the current one refuses or fails.
+    #[serde(default)]
+    pub answers: u64,
+}
+
+/// A snapshot on which both versions answered differently.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Difference {
+    /// Namespace and name of the object.
+    pub object: String,
+    /// Id of the decision.
+    pub decision: String,
+    /// When it was made.
+    #[schemars(with = "TimeText")]
+    pub time: Time,
+    /// More, Fewer, Refuses, Fails or Answers: what the new one does.
+    pub kind: String,
+    /// What the current one answered.
+    pub current: String,
+    /// What the new one answered.
+    pub candidate: String,
+}
+
+/// How a trial ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Revision {
+    /// sha256 of the module, as sha256:hex.
+    pub digest: String,
+    /// Version that the module gives itself.
+    pub version: String,
+    /// Promoted, RolledBack (a gate failed) or Aborted (a person's word).
+    pub outcome: String,
+    /// The gate that failed, or why it was promoted.
+    pub reason: String,
+    /// The same as a sentence, with its numbers.
+    pub message: String,
+    /// When.
     #[schemars(with = "TimeText")]
     pub time: Time,
 }
@@ -112,6 +213,9 @@ pub struct WasmPolicySummary {
     /// Where the module comes from, for example configmap/drain:policy.wasm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// How far the trial of a new module is, for example `Canary 25%`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<String>,
     /// First 12 digits of the digest of the module that runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,

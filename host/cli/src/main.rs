@@ -2,6 +2,7 @@
 
 mod operator;
 mod policy;
+mod supply;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -1,11 +1,14 @@
 //! `weir operator`: reads options, starts logs and metrics, runs until a signal.
 
+use anyhow::Context as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use weir_engine::verify::{NamedKey, PublicKey};
 use weir_operator::Config;
+use weir_operator::policies::trust::{RequireSignatures, SignaturePolicy};
 use weir_operator::shell::client::ClientOptions;
 use weir_operator::shell::metrics::{Metrics, MetricsOptions};
 use weir_operator::shell::telemetry::{self, LogFormat, TelemetryOptions};
@@ -37,7 +40,16 @@ pub(crate) struct Args {
     /// Folder of policies with `source.file`; without it such sources are refused.
     #[arg(long, env = "WEIR_POLICY_DIR")]
     policy_dir: Option<PathBuf>,
-    /// Folder for compiled policies; only the operator may be able to write to it.
+    /// In which namespaces modules need a signature, whatever their WasmPolicy says: never, labelled
+    /// (those with the label weir.dev/require-signatures=true) or all.
+    #[arg(long, env = "WEIR_REQUIRE_SIGNATURES", default_value_t)]
+    require_signatures: RequireSignatures,
+    /// PEM file of public keys of which one must have signed where signatures are required; without it
+    /// a key of the WasmPolicy's own spec.verification is enough.
+    #[arg(long, env = "WEIR_TRUSTED_KEYS")]
+    trusted_keys: Option<PathBuf>,
+    /// Folder for compiled policies and for what was pulled from registries; only the operator may be
+    /// able to write to it.
     #[arg(long, env = "WEIR_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
     /// Image of the sidecar that lets a collector empty its queue before it ends, usually the
@@ -95,6 +107,10 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         lease_name: args.lease_name,
         instance,
         policy_dir: args.policy_dir,
+        signatures: SignaturePolicy {
+            require: args.require_signatures,
+            trusted_keys: args.trusted_keys.as_deref().map(trusted_keys).transpose()?.unwrap_or_default(),
+        },
         cache_dir: args.cache_dir,
         agent_image: args.agent_image,
         per_object_metrics: args.per_object_metrics,
@@ -111,4 +127,10 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     telemetry.flush();
     result??;
     Ok(ExitCode::SUCCESS)
+}
+
+fn trusted_keys(file: &Path) -> anyhow::Result<Vec<NamedKey>> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("--trusted-keys {} can't be read", file.display()))?;
+    let keys = PublicKey::parse_all(&text).with_context(|| format!("--trusted-keys {}", file.display()))?;
+    Ok(keys.into_iter().map(|key| NamedKey { name: format!("trusted key {}", key.fingerprint()), key }).collect())
 }

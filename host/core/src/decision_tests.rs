@@ -13,7 +13,7 @@ impl ScalingPolicy for Fixed {
     }
 
     fn decide(&self, _: &ScalingInput) -> Invocation {
-        Invocation { outcome: self.1.clone(), fuel: 7 }
+        Invocation { outcome: self.1.clone(), fuel: 7, output: String::new() }
     }
 }
 

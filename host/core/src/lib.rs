@@ -15,6 +15,7 @@
 //! | [`decision`] | decide, guard | snapshot in, decision out |
 //! | [`capacity`] | snapshot | what one replica can process, learnt from what it did |
 //! | [`drain`] | plan | which replicas go first, and when they may |
+//! | [`trial`] | | a new version of a policy on trial: who decides, what is counted, what is next |
 //! | [`health`] | observe | what is wrong with a workload, judged from plain facts |
 
 pub mod capacity;
@@ -25,4 +26,5 @@ pub mod health;
 pub mod ids;
 pub mod scaling;
 pub mod snapshot;
+pub mod trial;
 pub mod window;

@@ -70,6 +70,17 @@ pub struct ScalingInput {
     pub state: Vec<u8>,
 }
 
+impl ScalingInput {
+    /// Digest of the canonical bytes (postcard: one encoding per value, floats bit by bit): the same
+    /// for the same input on every machine. What a policy takes for random numbers is derived from it.
+    ///
+    /// # Errors
+    /// Never for an input that was built in memory; the encoder's signature asks for it.
+    pub fn digest(&self) -> Result<Digest, postcard::Error> {
+        Ok(Digest::of(&postcard::to_stdvec(self)?))
+    }
+}
+
 /// A number that took part in a decision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NamedNumber {
@@ -115,7 +126,7 @@ pub struct Refusal {
 /// In which way a call failed. The words are used in conditions, metrics and the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FailureKind {
-    /// The code trapped: unreachable, division by zero, out of bounds, stack overflow.
+    /// The code trapped: unreachable, division by zero, out of bounds, stack overflow, or an exit instead of an answer.
     Trap,
     /// The fuel of one call was used up.
     FuelExhausted,
@@ -180,7 +191,15 @@ pub struct Invocation {
     pub outcome: Outcome,
     /// Fuel that the call used: deterministic, the same on every machine.
     pub fuel: u64,
+    /// What the policy wrote to its standard output and standard error, in the order it did, at most
+    /// [`MAX_OUTPUT_BYTES`]; empty unless the policy was given the virtual world of WASI. For people
+    /// who look for a mistake: no decision depends on it.
+    #[serde(default)]
+    pub output: String,
 }
+
+/// Most bytes of [`Invocation::output`]. Of more, the beginning and the end are kept.
+pub const MAX_OUTPUT_BYTES: usize = 4 << 10;
 
 /// Which policy decided.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -189,7 +189,7 @@ impl DiskCache {
     }
 }
 
-fn is_private(found: &fs::Metadata) -> bool {
+pub(crate) fn is_private(found: &fs::Metadata) -> bool {
     found.uid() == nix::unistd::geteuid().as_raw() && found.mode() & 0o022 == 0
 }
 

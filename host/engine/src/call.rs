@@ -3,12 +3,14 @@
 //! Called by [`crate::policy`] for `decide` and at load for `describe`.
 
 use crate::admission::Admission;
+use crate::compiled::Compiled;
 use crate::config::Limits;
 use crate::meter::{Denied, Meter};
 use crate::ticker::{TICK, Ticker};
+use crate::wasi::{self, World};
 use nix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
-use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower};
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower};
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 use weir_core::scaling::{Failure, FailureKind};
 
@@ -18,6 +20,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many deadlines may pass on the clock while a call waits for a processor.
 const WAITING: u32 = 10;
+
+/// Bytes that the host copies from a guest for one function that the guest calls while it starts.
+const STARTING_BYTES: usize = 64 << 10;
+
+/// What the store of one call holds.
+#[derive(Debug)]
+pub(crate) struct Data {
+    pub(crate) meter: Meter,
+    /// There only for a component that imports WASI.
+    pub(crate) world: Option<Box<World>>,
+}
 
 /// What every call of one engine shares.
 #[derive(Debug)]
@@ -32,44 +45,52 @@ pub(crate) struct Runtime {
 pub(crate) struct Called<R> {
     pub(crate) result: Result<R, Failure>,
     pub(crate) fuel: u64,
+    pub(crate) output: String,
+}
+
+/// What is called: the engine, the code, and the world around it.
+#[derive(Debug)]
+pub(crate) struct Callee<'a> {
+    pub(crate) runtime: &'a Runtime,
+    pub(crate) compiled: &'a Compiled,
+    pub(crate) world: Option<Box<World>>,
 }
 
 /// Calls `export` in a fresh instance. `allowance` bounds the bytes that the host takes to hold the
 /// result: Wasmtime charges each text and each list against it *before* it allocates, also when a
 /// thousand records point at one and the same text.
-pub(crate) fn call<P, R>(runtime: &Runtime, pre: &InstancePre<Meter>, export: &ComponentExportIndex, params: P, limits: &Limits, allowance: u64) -> Called<R>
+pub(crate) fn call<P, R>(at: Callee<'_>, export: &ComponentExportIndex, params: P, limits: &Limits, allowance: u64) -> Called<R>
 where
     P: ComponentNamedList + Lower,
     R: ComponentNamedList + Lift,
 {
-    in_instance(runtime, pre, limits, |store, instance| {
+    in_instance(at, limits, |store, instance| {
         store.set_hostcall_fuel(usize::try_from(allowance).unwrap_or(usize::MAX));
         instance.get_typed_func::<P, R>(&mut *store, export)?.call(store, params)
     })
 }
 
 /// Makes a fresh instance under all limits and does something with it.
-pub(crate) fn in_instance<R>(
-    runtime: &Runtime,
-    pre: &InstancePre<Meter>,
-    limits: &Limits,
-    use_it: impl FnOnce(&mut Store<Meter>, &Instance) -> wasmtime::Result<R>,
-) -> Called<R> {
+pub(crate) fn in_instance<R>(at: Callee<'_>, limits: &Limits, use_it: impl FnOnce(&mut Store<Data>, &Instance) -> wasmtime::Result<R>) -> Called<R> {
+    let Callee { runtime, compiled, world } = at;
     let Some(_place) = runtime.admission.enter(PATIENCE) else {
         let message = format!("no instance became free within {} s", PATIENCE.as_secs());
-        return Called { result: Err(Failure { kind: FailureKind::Host, message }), fuel: 0 };
+        return Called { result: Err(Failure { kind: FailureKind::Host, message }), fuel: 0, output: String::new() };
     };
     let _ticking = runtime.ticker.tick();
-    let mut store = Store::new(&runtime.engine, Meter::new(limits));
-    store.limiter(|meter| meter);
+    let mut store = Store::new(&runtime.engine, Data { meter: Meter::new(limits), world });
+    store.limiter(|data| &mut data.meter);
+    store.set_max_component_handles(wasi::MAX_HANDLES);
+    store.set_hostcall_fuel(STARTING_BYTES);
     watch_deadline(&mut store, limits.deadline);
     let result = store.set_fuel(limits.fuel).and_then(|()| {
-        let instance = pre.instantiate(&mut store)?;
+        let instance = compiled.pre.instantiate(&mut store)?;
         use_it(&mut store, &instance)
     });
     let left = store.get_fuel().unwrap_or(0);
     let result = result.map_err(|error| failure(&error, &store, limits));
-    Called { result, fuel: limits.fuel.saturating_sub(left) }
+    let output = store.data().world.as_ref().map(|world| world.output.text()).unwrap_or_default();
+    Called { result, fuel: limits.fuel.saturating_sub(left), output }
 }
 
 /// Ends the call when it has computed for as long as its deadline, or when ten times that have passed
@@ -78,7 +99,7 @@ pub(crate) fn in_instance<R>(
 ///
 /// Asking for processor time is a system call, so it is first asked for at the second tick, which all
 /// but hostile calls never see; what was computed before counts as one tick.
-pub(crate) fn watch_deadline(store: &mut Store<Meter>, deadline: Duration) {
+pub(crate) fn watch_deadline(store: &mut Store<Data>, deadline: Duration) {
     let begun = Instant::now();
     let at_most = deadline.saturating_mul(WAITING);
     let mut computed_before = None;
@@ -101,8 +122,13 @@ fn ticks(deadline: Duration) -> u64 {
     u64::try_from(deadline.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX).max(1)
 }
 
-pub(crate) fn failure(error: &wasmtime::Error, store: &Store<Meter>, limits: &Limits) -> Failure {
-    let (kind, message) = classify(error, store.data(), limits, store.hostcall_fuel());
+pub(crate) fn failure(error: &wasmtime::Error, store: &Store<Data>, limits: &Limits) -> Failure {
+    let (kind, mut message) = classify(error, &store.data().meter, limits, store.hostcall_fuel());
+    // What a program says before it gives up is the best account of why.
+    let wrote = store.data().world.as_ref().map(|world| world.output.words()).unwrap_or_default();
+    if !wrote.trim().is_empty() {
+        message = format!("{}; it wrote: {}", shorten(&message, 400), wrote.trim());
+    }
     Failure { kind, message: shorten(&message, 1024) }
 }
 
@@ -122,14 +148,21 @@ fn classify(error: &wasmtime::Error, meter: &Meter, limits: &Limits, allowance: 
             (FailureKind::DeadlineExceeded, format!("computed for longer than its deadline of {} ms{}", limits.deadline.as_millis(), place(error)))
         }
         (None, Some(trap)) => (FailureKind::Trap, format!("{trap}{}", place(error))),
-        (None, None) => classify_text(error, allowance),
+        (None, None) => match error.downcast_ref::<wasi::Ended>() {
+            Some(ended) => (FailureKind::Trap, format!("{ended}{}", place(error))),
+            None => classify_text(error, allowance),
+        },
     }
 }
 
 /// Errors that Wasmtime has no public type for are told apart by their text; tests hold each text.
 fn classify_text(error: &wasmtime::Error, allowance: usize) -> (FailureKind, String) {
     let text = cause(error);
-    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+    // Frames of the guest: it went wrong while it ran, not when its result was read.
+    let running = error.downcast_ref::<WasmBacktrace>().is_some_and(|trace| !trace.frames().is_empty());
+    if running {
+        (FailureKind::Trap, format!("{text}{}", place(error)))
+    } else if error.is::<wasmtime::PoolConcurrencyLimitError>() {
         (FailureKind::Host, format!("no free instance in the pool: {text}"))
     } else if text.contains("fuel allocated for hostcalls has been exhausted") {
         (FailureKind::ResultTooLarge, format!("the result would take more than the {allowance} bytes that it may take in the host"))

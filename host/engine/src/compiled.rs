@@ -2,19 +2,22 @@
 //! Made by [`crate::engine`], which also keeps what it made; held by [`crate::policy`].
 
 use crate::abi;
-use crate::call::{self, Runtime};
+use crate::call::{self, Callee, Data, Runtime};
 use crate::config::Limits;
 use crate::error::LoadError;
-use crate::meter::Meter;
+use crate::inspect::Imports;
+use crate::wasi::{self, World};
 use std::fmt;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
+use weir_core::ids::{Digest, UnixMs};
 
 /// Machine code of one component.
 pub(crate) struct Compiled {
-    pub(crate) pre: InstancePre<Meter>,
+    pub(crate) pre: InstancePre<Data>,
     pub(crate) describe: ComponentExportIndex,
     pub(crate) decide: ComponentExportIndex,
     pub(crate) component_bytes: u64,
+    pub(crate) imports: Imports,
 }
 
 impl fmt::Debug for Compiled {
@@ -25,7 +28,12 @@ impl fmt::Debug for Compiled {
 
 /// Compiles a component. Takes 15 ms for a small rule, seconds for one with an interpreter inside.
 pub(crate) fn compile(runtime: &Runtime, bytes: &[u8]) -> Result<Component, LoadError> {
-    Component::from_binary(&runtime.engine, bytes).map_err(|error| {
+    // The compiler asserts what it takes for granted: of inner components that call each other it makes
+    // adapters, which need several memories, which this engine does not have.
+    let compiled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Component::from_binary(&runtime.engine, bytes)));
+    let compiled =
+        compiled.map_err(|_| LoadError::CompileFailed("the compiler gave up on it; components inside it that call each other are not supported".to_owned()))?;
+    compiled.map_err(|error| {
         let text = format!("{error:#}");
         if text.contains("exceeds the limit") || text.contains("exceeds the maximum") {
             LoadError::TooComplex(crate::call::shorten(&text, 512))
@@ -35,16 +43,28 @@ pub(crate) fn compile(runtime: &Runtime, bytes: &[u8]) -> Result<Component, Load
     })
 }
 
-/// Links a component and finds its functions.
-pub(crate) fn link(runtime: &Runtime, component: &Component, component_bytes: u64) -> Result<Compiled, LoadError> {
-    // Nothing is ever put into this linker: what a component imports, it cannot have.
-    let pre = Linker::new(&runtime.engine).instantiate_pre(component).map_err(|error| {
-        let imports: Vec<String> = component.component_type().imports(&runtime.engine).map(|(name, _)| name.to_owned()).collect();
-        if imports.is_empty() { LoadError::CompileFailed(format!("{error:#}")) } else { LoadError::HasImports { imports } }
+/// Links a component and finds its functions. Only what is of WASI is ever put into the linker, and
+/// only the virtual world of it: what else a component imports, it cannot have.
+pub(crate) fn link(runtime: &Runtime, component: &Component, imports: Imports, component_bytes: u64) -> Result<Compiled, LoadError> {
+    let mut linker = Linker::new(&runtime.engine);
+    let linked = wasi::link(&mut linker, &runtime.engine, component);
+    let unknown = linked.map_err(|error| LoadError::CompileFailed(call::shorten(&format!("{error:#}"), 512)))?;
+    if !unknown.is_empty() {
+        return Err(LoadError::UnsupportedImports { imports: unknown });
+    }
+    let pre = linker.instantiate_pre(component).map_err(|error| {
+        let all = component.component_type();
+        let others: Vec<String> = all.imports(&runtime.engine).map(|(name, _)| name.to_owned()).filter(|name| !wasi::provides(name)).collect();
+        let detail = call::shorten(&format!("{error:#}"), 300);
+        match (others.is_empty(), imports.is_empty()) {
+            (false, _) => LoadError::HasImports { imports: others },
+            (true, false) => LoadError::WrongImportTypes { detail },
+            (true, true) => LoadError::CompileFailed(detail),
+        }
     })?;
     let describe = function(component, abi::DESCRIBE, "describe")?;
     let decide = function(component, abi::SCALING, "decide")?;
-    Ok(Compiled { pre, describe, decide, component_bytes })
+    Ok(Compiled { pre, describe, decide, component_bytes, imports })
 }
 
 fn function(component: &Component, interface: &str, name: &str) -> Result<ComponentExportIndex, LoadError> {
@@ -53,9 +73,21 @@ fn function(component: &Component, interface: &str, name: &str) -> Result<Compon
 }
 
 impl Compiled {
+    /// This code at a decision, in the virtual world of that decision if it imports one.
+    pub(crate) fn at<'a>(&'a self, runtime: &'a Runtime, now: UnixMs, seed: impl FnOnce() -> Digest) -> Callee<'a> {
+        // Only who asks for random numbers pays for what they are made from.
+        let world = || World::new(now, &if self.imports.random() { seed() } else { Digest::of(b"") });
+        Callee { runtime, compiled: self, world: (!self.imports.is_empty()).then(|| Box::new(world())) }
+    }
+
+    /// This code at load, where there is no input: the clocks stand at 1970, and the seed is that of nothing.
+    pub(crate) fn at_load<'a>(&'a self, runtime: &'a Runtime) -> Callee<'a> {
+        self.at(runtime, UnixMs(0), || Digest::of(b""))
+    }
+
     /// Compares the types of both functions with the contract's, in an instance that is thrown away.
     pub(crate) fn check_types(&self, runtime: &Runtime, limits: &Limits) -> Result<(), LoadError> {
-        let checked = call::in_instance(runtime, &self.pre, limits, |store, instance| {
+        let checked = call::in_instance(self.at_load(runtime), limits, |store, instance| {
             Ok((
                 instance.get_typed_func::<(), abi::DescribeResult>(&mut *store, &self.describe).map(|_| ()),
                 instance.get_typed_func::<abi::DecideParams<'_>, abi::DecideResult>(&mut *store, &self.decide).map(|_| ()),

@@ -111,8 +111,17 @@ pub struct EngineConfig {
     pub max_component_bytes: u64,
     /// Functions in all modules of a component together. Default 100,000.
     pub max_functions: u32,
-    /// Bytes of the body of one function: compile time grows faster than the size. Default 1 MiB.
+    /// Bytes of the body of one function: compile time grows faster than the size. Default 256 KiB.
     pub max_function_bytes: u32,
+    /// Values that the compiler has to follow in one function: about one for each instruction, more for
+    /// calls and branches that carry several, and one for each local variable wherever control flow
+    /// meets. What takes time and memory beyond the size of a function. Default 5 million.
+    pub max_function_work: u64,
+    /// The same in all functions together. Default 200 million.
+    pub max_work: u64,
+    /// Types, aliases, functions and instances of the component, those of components that it
+    /// instantiates inside counted at each instantiation. Default 100,000.
+    pub max_items: u64,
     /// How long a load waits for each of its stages. Default 60 s.
     pub stage_timeout: Duration,
     /// Components that are compiled at one time. Default 1.
@@ -133,7 +142,10 @@ impl Default for EngineConfig {
             ceiling: Limits::default_ceiling(),
             max_component_bytes: 32 * MIB,
             max_functions: 100_000,
-            max_function_bytes: 1 << 20,
+            max_function_bytes: 256 << 10,
+            max_function_work: 5_000_000,
+            max_work: 200_000_000,
+            max_items: 100_000,
             stage_timeout: Duration::from_secs(60),
             concurrent_compilations: 1,
             parallel_compilation: true,

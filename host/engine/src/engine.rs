@@ -7,6 +7,7 @@ use crate::call::Runtime;
 use crate::compiled::{self, Compiled};
 use crate::config::EngineConfig;
 use crate::error::LoadError;
+use crate::inspect::Imports;
 use crate::runtime::{self, EngineError};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -67,7 +68,7 @@ impl Inner {
     }
 
     /// Machine code of a component, compiled only when it is neither in use nor on disk. Blocks.
-    pub(crate) fn compile(&self, digest: &Digest, bytes: &[u8]) -> Result<(Arc<Compiled>, CompiledFrom), LoadError> {
+    pub(crate) fn compile(&self, digest: &Digest, imports: Imports, bytes: &[u8]) -> Result<(Arc<Compiled>, CompiledFrom), LoadError> {
         if let Some(compiled) = self.shared(digest) {
             return Ok((compiled, CompiledFrom::Memory));
         }
@@ -75,7 +76,7 @@ impl Inner {
             Some(component) => (component, CompiledFrom::Disk),
             None => (self.compile_anew(digest, bytes)?, CompiledFrom::Compiler),
         };
-        let compiled = Arc::new(compiled::link(&self.runtime, &component, bytes.len() as u64)?);
+        let compiled = Arc::new(compiled::link(&self.runtime, &component, imports, bytes.len() as u64)?);
         let mut in_use = self.in_use.lock();
         in_use.retain(|_, compiled| compiled.strong_count() > 0);
         in_use.insert(*digest, Arc::downgrade(&compiled));

@@ -2,6 +2,7 @@
 //! person who can mend it and a stable word for conditions and metrics. Touches nothing.
 
 use crate::source::SourceError;
+use crate::verify::VerifyError;
 use std::time::Duration;
 use weir_core::ids::Digest;
 
@@ -42,6 +43,10 @@ pub enum LoadError {
         shipped_matches: bool,
     },
 
+    /// Not signed as it has to be.
+    #[error(transparent)]
+    Unverified(#[from] VerifyError),
+
     /// No WebAssembly at all.
     #[error("this is not WebAssembly: it looks like {looks_like}; ship the .wasm file of a component, as it is or packed with gzip or zstd")]
     NotWasm {
@@ -69,6 +74,23 @@ pub enum LoadError {
     HasImports {
         /// All imports, in the component's order.
         imports: Vec<String>,
+    },
+
+    /// Wants something of WASI that the virtual world does not have.
+    #[error(
+        "the component imports {}: spec.wasi: Deterministic gives clocks, random numbers, standard streams, an empty environment, no files and no sockets of WASI 0.2, and nothing else; leave out what needs more",
+        names(imports)
+    )]
+    UnsupportedImports {
+        /// What it wants in vain, in the component's order.
+        imports: Vec<String>,
+    },
+
+    /// Imports something under a name of WASI with other types.
+    #[error("the component imports functions under the names of WASI that have other types ({detail}): build it with a toolchain for WASI 0.2")]
+    WrongImportTypes {
+        /// Where the types part.
+        detail: String,
     },
 
     /// A component of another world.
@@ -157,10 +179,13 @@ impl LoadError {
             Self::TooLarge { .. } => "TooLarge",
             Self::UnpackFailed { .. } => "UnpackFailed",
             Self::DigestMismatch { .. } => "DigestMismatch",
+            Self::Unverified(error) => error.reason(),
             Self::NotWasm { .. } => "NotWasm",
             Self::Malformed { .. } => "Malformed",
             Self::CoreModule => "CoreModule",
             Self::HasImports { .. } => "HasImports",
+            Self::UnsupportedImports { .. } => "UnsupportedImports",
+            Self::WrongImportTypes { .. } => "WrongTypes",
             Self::WrongWorld { .. } => "WrongWorld",
             Self::WrongVersion { .. } => "WrongVersion",
             Self::WrongTypes { .. } => "WrongTypes",
@@ -190,8 +215,10 @@ fn has(exports: &[String]) -> String {
 }
 
 fn hint(imports: &[String]) -> &'static str {
-    if imports.iter().any(|name| name.starts_with("wasi:")) {
-        "; the wasi: imports come from the toolchain: build Rust for wasm32-unknown-unknown instead of wasm32-wasip2, JavaScript with `jco componentize --disable all`"
+    if imports.iter().all(|name| crate::wasi::provides(name)) {
+        "; the wasi: imports come from the toolchain: set spec.wasi: Deterministic, which gives them a virtual world with no outside, or build without them (Rust for wasm32-unknown-unknown, JavaScript with `jco componentize --disable all`, Python with `componentize-py --stub-wasi`)"
+    } else if imports.iter().any(|name| name.starts_with("wasi:")) {
+        "; the wasi: imports come from the toolchain: build Rust for wasm32-unknown-unknown instead of wasm32-wasip2, JavaScript with `jco componentize --disable all`, Python with `componentize-py --stub-wasi`"
     } else {
         "; remove what needs them"
     }

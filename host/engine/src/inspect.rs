@@ -3,8 +3,10 @@
 //! [`is_whole`] to tell a half-written file from a finished one.
 
 use crate::abi;
+use crate::complexity::{Complexity, Problem};
 use crate::config::EngineConfig;
 use crate::error::LoadError;
+use crate::wasi::{self, Wasi};
 use wasmparser::{BinaryReaderError, ComponentTypeRef, Encoding, Parser, Payload};
 
 /// The one import that is allowed: wit-bindgen writes it for an interface that holds nothing but types,
@@ -14,39 +16,50 @@ const TYPES_ONLY: &str = "weir:policy/types@";
 /// The package of all policies' interfaces.
 const PACKAGE: &str = "weir:policy/";
 
-/// Components and modules inside each other; toolchains nest two or three deep.
-const MAX_DEPTH: usize = 32;
+/// What a component wants from outside, in its order; nothing for most.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Imports(Vec<String>);
 
-/// Counts of what makes compiling long.
-#[derive(Debug, Default)]
-struct Size {
-    functions: u32,
-    largest: u32,
-    modules: u32,
+impl Imports {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn names(&self) -> &[String] {
+        &self.0
+    }
+
+    /// Whether random numbers are among them.
+    pub(crate) fn random(&self) -> bool {
+        self.0.iter().any(|name| name.starts_with("wasi:random/"))
+    }
+
+    /// Refuses imports that the object does not allow or that nobody has.
+    pub(crate) fn admit(&self, wasi: Wasi) -> Result<(), LoadError> {
+        let missing = self.0.iter().filter(|name| wasi == Wasi::Deny || !wasi::provides(name));
+        match (wasi, missing.count()) {
+            (_, 0) => Ok(()),
+            (Wasi::Deny, _) => Err(LoadError::HasImports { imports: self.0.clone() }),
+            (Wasi::Deterministic, _) => {
+                let (of_wasi, others): (Vec<_>, Vec<_>) =
+                    self.0.iter().filter(|name| !wasi::provides(name)).cloned().partition(|name| name.starts_with("wasi:"));
+                Err(if others.is_empty() { LoadError::UnsupportedImports { imports: of_wasi } } else { LoadError::HasImports { imports: others } })
+            }
+        }
+    }
 }
 
 /// Checks everything that can be seen without compiling.
-pub(crate) fn inspect(bytes: &[u8], config: &EngineConfig) -> Result<(), LoadError> {
+pub(crate) fn inspect(bytes: &[u8], wasi: Wasi, config: &EngineConfig) -> Result<Imports, LoadError> {
     header(bytes)?;
     let mut imports = Vec::new();
     let mut exports = Vec::new();
-    let mut size = Size::default();
-    let mut depth = 0_usize;
+    let mut complexity = Complexity::default();
     for payload in Parser::new(0).parse_all(bytes) {
-        match payload.map_err(malformed)? {
-            Payload::ModuleSection { .. } => {
-                size.modules = size.modules.saturating_add(1);
-                depth = deeper(depth)?;
-            }
-            Payload::ComponentSection { .. } => depth = deeper(depth)?,
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::CodeSectionStart { count, .. } => size.functions = size.functions.saturating_add(count),
-            Payload::CodeSectionEntry(body) => {
-                let range = body.range();
-                size.largest = size.largest.max(u32::try_from(range.end.saturating_sub(range.start)).unwrap_or(u32::MAX));
-            }
-            Payload::ComponentImportSection(section) if depth == 0 => {
-                for import in section {
+        let payload = payload.map_err(malformed)?;
+        match &payload {
+            Payload::ComponentImportSection(section) if complexity.depth() == 0 => {
+                for import in section.clone() {
                     let import = import.map_err(malformed)?;
                     let name = import.name.name;
                     let types_only = matches!(import.ty, ComponentTypeRef::Instance(_)) && name.starts_with(TYPES_ONLY);
@@ -55,31 +68,28 @@ pub(crate) fn inspect(bytes: &[u8], config: &EngineConfig) -> Result<(), LoadErr
                     }
                 }
             }
-            Payload::ComponentExportSection(section) if depth == 0 => {
-                for export in section {
+            Payload::ComponentExportSection(section) if complexity.depth() == 0 => {
+                for export in section.clone() {
                     exports.push(export.map_err(malformed)?.name.name.to_owned());
                 }
             }
             _ => {}
         }
+        complexity.see(&payload).map_err(|problem| match problem {
+            Problem::Malformed(error) => malformed(error),
+            Problem::TooComplex(why) => LoadError::TooComplex(why),
+        })?;
     }
-    if !imports.is_empty() {
-        return Err(LoadError::HasImports { imports });
-    }
+    let imports = Imports(imports);
+    imports.admit(wasi)?;
     world(exports)?;
-    complexity(&size, config)
+    complexity.check(config)?;
+    Ok(imports)
 }
 
 /// Whether the bytes are a whole Wasm binary, as far as its sections can tell.
 pub(crate) fn is_whole(bytes: &[u8]) -> bool {
     header(bytes).is_ok() && Parser::new(0).parse_all(bytes).all(|payload| payload.is_ok())
-}
-
-fn deeper(depth: usize) -> Result<usize, LoadError> {
-    if depth < MAX_DEPTH {
-        return Ok(depth + 1);
-    }
-    Err(LoadError::TooComplex(format!("components are nested more than {MAX_DEPTH} deep inside it")))
 }
 
 fn header(bytes: &[u8]) -> Result<(), LoadError> {
@@ -133,23 +143,6 @@ fn shown(mut exports: Vec<String>) -> Vec<String> {
     exports.iter().map(|name| crate::call::shorten(name, 100)).collect()
 }
 
-fn complexity(size: &Size, config: &EngineConfig) -> Result<(), LoadError> {
-    let modules = config.ceiling.instances;
-    if size.functions > config.max_functions {
-        let (have, most) = (size.functions, config.max_functions);
-        return Err(LoadError::TooComplex(format!("it has {have} functions, and {most} is the most that this operator compiles")));
-    }
-    if size.largest > config.max_function_bytes {
-        let (have, most) = (size.largest, config.max_function_bytes);
-        return Err(LoadError::TooComplex(format!("one of its functions has {have} bytes, and {most} is the most that this operator compiles")));
-    }
-    if size.modules > modules {
-        let have = size.modules;
-        return Err(LoadError::TooComplex(format!("it holds {have} modules, and {modules} is the most that this operator runs")));
-    }
-    Ok(())
-}
-
 /// What bytes that are not Wasm seem to be.
 fn looks_like(bytes: &[u8]) -> String {
     let starts = |magic: &[u8]| bytes.starts_with(magic);
@@ -196,7 +189,7 @@ mod tests {
     use super::*;
 
     fn refused(bytes: &[u8]) -> LoadError {
-        inspect(bytes, &EngineConfig::default()).unwrap_err()
+        inspect(bytes, Wasi::Deny, &EngineConfig::default()).unwrap_err()
     }
 
     #[test]
@@ -259,6 +252,6 @@ mod tests {
         let exports = format!("(instance $i) (export \"{}\" (instance $i)) (export \"{}\" (instance $i))", abi::DESCRIBE, abi::SCALING);
         let bytes = wat::parse_str(format!("(component (core module {functions}) {exports})")).unwrap();
         let config = EngineConfig { max_functions: 10, ..EngineConfig::default() };
-        assert_eq!(inspect(&bytes, &config).unwrap_err().reason(), "TooComplex");
+        assert_eq!(inspect(&bytes, Wasi::Deny, &config).unwrap_err().reason(), "TooComplex");
     }
 }

@@ -3,18 +3,20 @@
 //! are never made this way, because what an earlier call left in memory would take part in them.
 
 use crate::abi;
-use crate::call;
+use crate::call::{self, Data};
 use crate::meter::Meter;
 use crate::policy::{Policy, allowance};
+use crate::wasi::{MAX_HANDLES, World};
 use std::fmt;
 use wasmtime::Store;
 use wasmtime::component::Instance;
+use weir_core::ids::{Digest, UnixMs};
 use weir_core::scaling::{Failure, Invocation, Outcome, ScalingInput};
 
 /// A policy's instance that stays.
 pub struct Kept<'a> {
     policy: &'a Policy,
-    store: Store<Meter>,
+    store: Store<Data>,
     instance: Instance,
 }
 
@@ -25,8 +27,10 @@ impl Policy {
     /// # Errors
     /// The instance cannot be made under the policy's limits.
     pub fn keep(&self) -> Result<Kept<'_>, Failure> {
-        let mut store = Store::new(&self.runtime.engine, Meter::new(&self.limits));
-        store.limiter(|meter| meter);
+        let world = (!self.compiled.imports.is_empty()).then(|| Box::new(World::new(UnixMs(0), &Digest::of(b""))));
+        let mut store = Store::new(&self.runtime.engine, Data { meter: Meter::new(&self.limits), world });
+        store.limiter(|data| &mut data.meter);
+        store.set_max_component_handles(MAX_HANDLES);
         let made = arm(&mut store, self).and_then(|()| self.compiled.pre.instantiate(&mut store));
         match made {
             Ok(instance) => Ok(Kept { policy: self, store, instance }),
@@ -50,19 +54,20 @@ impl Kept<'_> {
             Ok(result) => self.policy.judge(Ok(result)),
             Err(error) => Outcome::Failure(call::failure(&error, &self.store, &self.policy.limits)),
         };
-        Invocation { outcome, fuel: self.policy.limits.fuel.saturating_sub(left) }
+        let output = self.store.data().world.as_ref().map(|world| world.output.text()).unwrap_or_default();
+        Invocation { outcome, fuel: self.policy.limits.fuel.saturating_sub(left), output }
     }
 
     /// Bytes of linear memory that the instance has now, all its memories together. Memory never
     /// shrinks, so after the first call it is what a call takes.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        self.store.data().memory() as u64
+        self.store.data().meter.memory() as u64
     }
 }
 
 /// Fuel, deadline and room for the result of one call.
-fn arm(store: &mut Store<Meter>, policy: &Policy) -> wasmtime::Result<()> {
+fn arm(store: &mut Store<Data>, policy: &Policy) -> wasmtime::Result<()> {
     store.set_hostcall_fuel(usize::try_from(allowance(&policy.limits)).unwrap_or(usize::MAX));
     call::watch_deadline(store, policy.limits.deadline);
     store.set_fuel(policy.limits.fuel)

@@ -1,14 +1,15 @@
 //! Runs policies: compiles, verifies, probes, limits and swaps WebAssembly components, and watches
 //! where they come from.
 //!
-//! A policy is a component that imports nothing (`wit/scaling.wit`). Every call runs in a fresh
+//! A policy is a component that imports nothing (`wit/scaling.wit`), or WASI where its object allows
+//! that, which is a virtual world then. Every call runs in a fresh
 //! instance with bounds on fuel, time, memory and on what it returns, and the same bytes in give the
 //! same bytes and the same fuel out.
 //!
 //! ```no_run
 //! # async fn example(input: weir_core::scaling::ScalingInput) -> Result<(), Box<dyn std::error::Error>> {
 //! use weir_core::{ids::ObjectRef, scaling::ScalingPolicy as _};
-//! use weir_engine::{Candidate, Engine, EngineConfig, Limits, PolicySlot, source};
+//! use weir_engine::{Candidate, Engine, EngineConfig, Limits, PolicySlot, Wasi, source};
 //!
 //! let engine = Engine::new(EngineConfig::default())?;
 //! let slot = PolicySlot::new(engine);
@@ -18,6 +19,7 @@
 //!     digest: None,
 //!     params: serde_json::Value::Null,
 //!     limits: Limits::default(),
+//!     wasi: Wasi::Deny,
 //! }).await;
 //! if let Some(policy) = slot.current() {
 //!     let invocation = policy.decide(&input);
@@ -35,14 +37,17 @@
 //! | [`error`] | why a policy was refused, for people and for conditions |
 //! | [`description`] | what a policy says about itself |
 //! | [`policy`] | a loaded policy: decides |
+//! | [`wasi`] | the virtual world for components that import WASI |
 //! | [`slot`] | the running policy of one object, exchanged without losing a decision |
-//! | [`source`] | built in, ConfigMap, folder |
+//! | [`source`] | built in, ConfigMap, folder, registry |
+//! | [`verify`] | who signed a module |
 
 mod abi;
 mod admission;
 pub mod cache;
 mod call;
 mod compiled;
+mod complexity;
 pub mod config;
 pub mod description;
 pub mod engine;
@@ -58,6 +63,14 @@ pub mod slot;
 pub mod source;
 mod ticker;
 pub mod unpack;
+pub mod verify;
+pub mod wasi;
+
+#[cfg(test)]
+#[path = "../tests/common/fuzz.rs"]
+mod fuzz;
+#[cfg(test)]
+mod schema_fuzz;
 
 pub use config::{CacheConfig, EngineConfig, Limits};
 pub use description::{Description, SeriesNeed};
@@ -68,4 +81,5 @@ pub use load::{Candidate, Loading, StageTimes};
 pub use policy::Policy;
 pub use runtime::EngineError;
 pub use schema::canonical;
-pub use slot::{LoadOutcome, LoadReport, PolicySlot};
+pub use slot::{LoadOutcome, LoadReport, PolicySlot, Ready};
+pub use wasi::Wasi;

@@ -1,4 +1,4 @@
-//! From bytes to a policy that may decide, stage by stage: unpack → digest → inspect → compile →
+//! From bytes to a policy that may decide, stage by stage: unpack → digest → signature → inspect → compile →
 //! `describe` → params against its schema → probe on recent inputs. The first stage that fails ends
 //! it with a [`LoadError`]. Touches the compiler and the Wasm engine, on threads for blocking work,
 //! never on the decision path. Called by [`crate::slot`], and directly by simulator and replay.
@@ -13,6 +13,8 @@ use crate::error::LoadError;
 use crate::inspect::inspect;
 use crate::policy::Policy;
 use crate::unpack::unpack;
+use crate::verify::Trust;
+use crate::wasi::Wasi;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,6 +38,8 @@ pub struct Candidate {
     pub params: serde_json::Value,
     /// Limits that its object asks for; the operator's ceiling is applied to them.
     pub limits: Limits,
+    /// Whether it may import WASI.
+    pub wasi: Wasi,
 }
 
 /// How long each stage took, and what it found.
@@ -43,6 +47,8 @@ pub struct Candidate {
 pub struct StageTimes {
     /// Unpacking, and the digest.
     pub unpack: Duration,
+    /// Checking signatures.
+    pub verify: Duration,
     /// Looking at imports, exports and size.
     pub inspect: Duration,
     /// Compiling, or getting compiled code; without the wait for other compilations.
@@ -105,7 +111,7 @@ impl Engine {
         let mut stages = StageTimes::default();
         let begun = Instant::now();
         let result = self.0.unpack(candidate, &mut stages).and_then(|unpacked| {
-            let compiled = self.0.compile_stage(&unpacked, &mut stages)?;
+            let compiled = self.0.compile_stage(&unpacked, candidate.wasi, &mut stages)?;
             self.0.describe_stage(candidate, &unpacked.digest, compiled, &mut stages)
         });
         let result = result.and_then(|policy| probe(&policy, probes, &mut stages).map(|()| Arc::new(policy)));
@@ -117,6 +123,21 @@ impl Engine {
     pub(crate) async fn unpack(&self, candidate: &Candidate, stages: &mut StageTimes) -> Result<Unpacked, LoadError> {
         let candidate = candidate.clone();
         self.stage("unpacking", stages, move |inner, stages| inner.unpack(&candidate, stages)).await
+    }
+
+    /// Checks who signed the bytes as they were shipped.
+    pub(crate) async fn verify(&self, candidate: &Candidate, trust: &Trust, stages: &mut StageTimes) -> Result<(), LoadError> {
+        if trust.rules.is_empty() {
+            return Ok(());
+        }
+        let (shipped, trust) = (candidate.bytes.clone(), trust.clone());
+        self.stage("verifying", stages, move |_, stages| {
+            let begun = Instant::now();
+            let checked = trust.check(&shipped);
+            stages.verify = begun.elapsed();
+            Ok(checked?)
+        })
+        .await
     }
 
     async fn load_stages(&self, candidate: &Candidate, probes: Vec<ScalingInput>, stages: &mut StageTimes) -> Result<Arc<Policy>, LoadError> {
@@ -131,9 +152,11 @@ impl Engine {
         probes: Vec<ScalingInput>,
         stages: &mut StageTimes,
     ) -> Result<Arc<Policy>, LoadError> {
-        let digest = unpacked.digest;
+        let (digest, wasi) = (unpacked.digest, candidate.wasi);
         let compiled = match self.0.shared(&digest) {
             Some(compiled) => {
+                // Whoever runs it already may have been granted more than this one.
+                compiled.imports.admit(wasi)?;
                 stages.compiled = CompiledFrom::Memory;
                 compiled
             }
@@ -143,7 +166,7 @@ impl Engine {
                     // Held until the compiler is done, also when nobody waits any more: a slow
                     // component never makes two compilations of one.
                     let _permit = permit;
-                    inner.compile_stage(&unpacked, stages)
+                    inner.compile_stage(&unpacked, wasi, stages)
                 })
                 .await?
             }
@@ -204,13 +227,13 @@ impl Inner {
         result
     }
 
-    fn compile_stage(&self, unpacked: &Unpacked, stages: &mut StageTimes) -> Result<Arc<Compiled>, LoadError> {
+    fn compile_stage(&self, unpacked: &Unpacked, wasi: Wasi, stages: &mut StageTimes) -> Result<Arc<Compiled>, LoadError> {
         let begun = Instant::now();
-        let inspected = inspect(&unpacked.bytes, &self.config);
+        let inspected = inspect(&unpacked.bytes, wasi, &self.config);
         stages.inspect = begun.elapsed();
-        inspected?;
+        let imports = inspected?;
         let begun = Instant::now();
-        let compiled = self.compile(&unpacked.digest, &unpacked.bytes);
+        let compiled = self.compile(&unpacked.digest, imports, &unpacked.bytes);
         stages.compile = begun.elapsed();
         let (compiled, from) = compiled?;
         stages.compiled = from;
@@ -221,7 +244,7 @@ impl Inner {
         let limits = candidate.limits.capped_by(&self.config.ceiling);
         let begun = Instant::now();
         let described = compiled.check_types(&self.runtime, &limits).and_then(|()| {
-            let called = call::call(&self.runtime, &compiled.pre, &compiled.describe, (), &limits, DESCRIPTION_BYTES);
+            let called = call::call(compiled.at_load(&self.runtime), &compiled.describe, (), &limits, DESCRIPTION_BYTES);
             let (out,): abi::DescribeResult = called.result.map_err(|failure| LoadError::DescribeFailed(call::sentence(&failure)))?;
             Ok(out)
         });
@@ -231,7 +254,7 @@ impl Inner {
         stages.params = begun.elapsed();
         let (params, description) = checked?;
         let stamp = PolicyStamp { object: candidate.object.clone(), digest: *digest, name: description.name.clone(), version: description.version.clone() };
-        Ok(Policy { stamp, description, params, limits, compiled, runtime: Arc::clone(&self.runtime) })
+        Ok(Policy { stamp, description, params, limits, wasi: candidate.wasi, compiled, runtime: Arc::clone(&self.runtime) })
     }
 }
 

@@ -7,8 +7,10 @@ use crate::call::{self, Called, Runtime};
 use crate::compiled::Compiled;
 use crate::config::Limits;
 use crate::description::Description;
+use crate::wasi::Wasi;
 use std::fmt;
 use std::sync::Arc;
+use weir_core::ids::Digest;
 use weir_core::scaling::{Failure, FailureKind, Invocation, Outcome, PolicyStamp, Proposal, Refusal, ScalingInput, ScalingPolicy};
 
 /// A policy that is ready to decide. Shared by reference; its code goes when the last holder goes.
@@ -17,6 +19,7 @@ pub struct Policy {
     pub(crate) description: Description,
     pub(crate) params: String,
     pub(crate) limits: Limits,
+    pub(crate) wasi: Wasi,
     pub(crate) compiled: Arc<Compiled>,
     pub(crate) runtime: Arc<Runtime>,
 }
@@ -38,6 +41,18 @@ impl Policy {
     #[must_use]
     pub const fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Whether it may import WASI.
+    #[must_use]
+    pub const fn wasi(&self) -> Wasi {
+        self.wasi
+    }
+
+    /// The interfaces of WASI that it imports, in the component's order; none for most.
+    #[must_use]
+    pub fn imports(&self) -> &[String] {
+        self.compiled.imports.names()
     }
 
     /// Bytes of the component, uncompressed.
@@ -104,8 +119,10 @@ impl ScalingPolicy for Policy {
     fn decide(&self, input: &ScalingInput) -> Invocation {
         let columns = abi::columns(input);
         let params: abi::DecideParams<'_> = (abi::input(input, &columns),);
-        let Called { result, fuel } = call::call(&self.runtime, &self.compiled.pre, &self.compiled.decide, params, &self.limits, allowance(&self.limits));
-        Invocation { outcome: self.judge(result), fuel }
+        let seed = || input.digest().unwrap_or_else(|_| Digest::of(b""));
+        let callee = self.compiled.at(&self.runtime, input.now, seed);
+        let Called { result, fuel, output } = call::call(callee, &self.compiled.decide, params, &self.limits, allowance(&self.limits));
+        Invocation { outcome: self.judge(result), fuel, output }
     }
 }
 

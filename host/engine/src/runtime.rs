@@ -15,6 +15,11 @@ const MAX_WASM_STACK: usize = 512 << 10;
 /// page faults. More than this is given back to the system after the call.
 const KEEP_RESIDENT: usize = 2 << 20;
 
+/// Data of a module that lies far apart is laid out as one image up to this size, so that an instance
+/// is a mapping; beyond, only where at least half of the image is data. Otherwise a few bytes at both
+/// ends of a large memory would become an image as large as that, in memory as long as the policy runs.
+const SPARSE_IMAGE: u64 = 1 << 20;
+
 /// The engine could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -42,7 +47,7 @@ fn settings(config: &EngineConfig) -> Config {
         .cranelift_opt_level(OptLevel::Speed)
         .parallel_compilation(config.parallel_compilation)
         .memory_init_cow(true)
-        .memory_guaranteed_dense_image_size(config.ceiling.memory_bytes)
+        .memory_guaranteed_dense_image_size(SPARSE_IMAGE)
         .max_wasm_stack(MAX_WASM_STACK)
         .consume_fuel(true)
         .epoch_interruption(true)

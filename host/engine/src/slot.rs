@@ -7,9 +7,10 @@
 
 use crate::engine::Engine;
 use crate::error::LoadError;
-use crate::load::{Candidate, Loading, StageTimes, Unpacked};
+use crate::load::{Candidate, StageTimes, Unpacked};
 use crate::policy::Policy;
 use crate::schema::canonical;
+use crate::verify::Trust;
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -51,7 +52,7 @@ pub enum LoadOutcome {
         /// The one before it.
         previous: Option<PolicyStamp>,
     },
-    /// Same digest, params and limits: nothing was done.
+    /// Same digest, params, limits and WASI: nothing was done.
     Unchanged {
         /// The running one.
         policy: Arc<Policy>,
@@ -104,10 +105,16 @@ impl PolicySlot {
     /// Takes a candidate through all stages, probes it on the observed inputs, and lets it run when
     /// nothing is wrong with it. Loads of one slot wait for each other.
     pub async fn load(&self, candidate: &Candidate) -> LoadReport {
+        self.load_signed(candidate, &Trust::default()).await
+    }
+
+    /// As [`Self::load`], for a module that has to be signed. The check comes before the compiler, and
+    /// also before the question whether anything has changed: a key that was withdrawn is noticed.
+    pub async fn load_signed(&self, candidate: &Candidate, trust: &Trust) -> LoadReport {
         let _one = self.loading.lock().await;
         let begun = std::time::Instant::now();
         let mut stages = StageTimes::default();
-        let outcome = match self.prepare_or_same(candidate, &mut stages).await {
+        let outcome = match self.prepare_or_same(candidate, trust, &mut stages).await {
             Err(error) => LoadOutcome::Refused { error, kept: self.current().map(|policy| policy.stamp().clone()) },
             Ok(Ready::Same(policy)) => LoadOutcome::Unchanged { policy },
             Ok(Ready::New(policy)) => {
@@ -121,10 +128,13 @@ impl PolicySlot {
         LoadReport { outcome, stages }
     }
 
-    /// The stages without the exchange, for a policy that runs beside the current one first.
-    pub async fn prepare(&self, candidate: &Candidate) -> Loading {
-        let probes = self.probes();
-        self.engine.load(candidate, &probes).await
+    /// The stages without the exchange, for a policy that is on trial first.
+    ///
+    /// # Errors
+    /// The stage that refused it.
+    pub async fn prepare_signed(&self, candidate: &Candidate, trust: &Trust) -> Result<Ready, LoadError> {
+        let _one = self.loading.lock().await;
+        self.prepare_or_same(candidate, trust, &mut StageTimes::default()).await
     }
 
     /// Lets a prepared policy run. The next call of [`Self::current`] gives it.
@@ -138,8 +148,9 @@ impl PolicySlot {
         self.running.swap(None)
     }
 
-    async fn prepare_or_same(&self, candidate: &Candidate, stages: &mut StageTimes) -> Result<Ready, LoadError> {
+    async fn prepare_or_same(&self, candidate: &Candidate, trust: &Trust, stages: &mut StageTimes) -> Result<Ready, LoadError> {
         let unpacked = self.engine.unpack(candidate, stages).await?;
+        self.engine.verify(candidate, trust, stages).await?;
         if let Some(running) = self.current().filter(|running| self.is_same(running, candidate, &unpacked)) {
             return Ok(Ready::Same(running));
         }
@@ -151,6 +162,7 @@ impl PolicySlot {
         running.stamp().digest == unpacked.digest
             && running.stamp().object == candidate.object
             && running.params() == params
+            && running.wasi() == candidate.wasi
             && *running.limits() == candidate.limits.capped_by(&self.engine.config().ceiling)
     }
 
@@ -159,7 +171,11 @@ impl PolicySlot {
     }
 }
 
-enum Ready {
+/// A policy that may run.
+#[derive(Debug)]
+pub enum Ready {
+    /// It is the one that runs: same digest, params, limits and WASI.
     Same(Arc<Policy>),
+    /// Another one, verified and probed.
     New(Arc<Policy>),
 }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use weir_core::ids::UnixMs;
 use weir_core::scaling::{Outcome, ScalingPolicy};
-use weir_engine::{Candidate, Limits, LoadOutcome, PolicySlot};
+use weir_engine::verify::Trust;
+use weir_engine::{Candidate, Limits, LoadOutcome, PolicySlot, Ready};
 
 /// A policy whose version and whose proposal are both `n`.
 fn numbered(n: u32) -> Guest {
@@ -146,7 +147,7 @@ async fn probes_are_the_newest_inputs_and_no_more_than_the_ring_holds() {
 async fn a_policy_can_be_prepared_beside_the_running_one_and_swapped_in_later() {
     let slot = PolicySlot::new(engine());
     slot.load(&candidate(&numbered(5).build())).await;
-    let beside = slot.prepare(&candidate(&numbered(6).build())).await.result.unwrap();
+    let Ready::New(beside) = slot.prepare_signed(&candidate(&numbered(6).build()), &Trust::default()).await.unwrap() else { panic!("it is another one") };
     assert_eq!(slot.current().unwrap().stamp().version, "5");
     assert_eq!(slot.swap(beside).unwrap().stamp().version, "5");
     assert_eq!(slot.current().unwrap().stamp().version, "6");

@@ -1,5 +1,6 @@
 //! What the operator is told at its start. Touches nothing; filled by the command line.
 
+use crate::policies::trust::SignaturePolicy;
 use crate::shell::client::ClientOptions;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,7 +24,10 @@ pub struct Config {
     pub instance: String,
     /// Folder that policies with `source.file` are read from; `None`: such sources are refused.
     pub policy_dir: Option<PathBuf>,
-    /// Folder for compiled policies; `None`: they are compiled again at each start.
+    /// What modules have to be signed, besides what their objects ask for.
+    pub signatures: SignaturePolicy,
+    /// Folder for compiled policies and for what was pulled from registries; `None`: both are made
+    /// again at each start.
     pub cache_dir: Option<PathBuf>,
     /// Image of the sidecar that lets a collector empty its queue before it ends; `None`: no sidecar.
     pub agent_image: Option<String>,

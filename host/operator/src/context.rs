@@ -13,6 +13,7 @@ use std::time::{Instant, SystemTime};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use weir_core::ids::UnixMs;
+use weir_engine::source::oci::OciRegistry;
 use weir_intake::{HttpClients, Scraper};
 
 /// Shared by all tasks.
@@ -25,6 +26,8 @@ pub struct Context {
     pub index: RwLock<Index>,
     /// Policies and their users.
     pub policies: Policies,
+    /// Registries that policies come from.
+    pub registry: OciRegistry,
     /// Metrics out.
     pub metrics: Arc<Metrics>,
     /// Events out.
@@ -37,6 +40,8 @@ pub struct Context {
     pub leadership: Leadership,
     /// Places for policy calls.
     pub decisions: Arc<Semaphore>,
+    /// The place for policy calls beside the live ones: comparisons of trials.
+    pub beside: Arc<Semaphore>,
     /// Start of the process, zero of the monotonic clock.
     pub start: Instant,
     /// The process ends.

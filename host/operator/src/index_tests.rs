@@ -80,7 +80,7 @@ fn what_is_older_than_what_is_held_is_left_out() {
     index.register(&object("edge"), key("edge"), None);
     index.apply_workload(deployment("edge", 7, 5));
     assert_eq!(index.apply_workload(deployment("edge", 6, 3)), []);
-    assert_eq!(index.members(&object("edge")).workload.unwrap().replicas, 5);
+    assert_eq!(index.members(&object("edge")).workload.as_ref().unwrap().replicas, 5);
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn other_autoscalers_are_named_and_forgotten() {
     index.register(&object("edge"), key("web"), None);
     assert_eq!(index.apply_autoscaler(&hpa("h", "Deployment", "web", None)), [object("edge")]);
     index.apply_autoscaler(&hpa("keda-hpa-s", "Deployment", "web", Some("s")));
-    let titles: Vec<_> = index.members(&object("edge")).autoscalers.into_iter().map(|other| other.title).collect();
+    let titles: Vec<_> = index.members(&object("edge")).autoscalers.iter().map(|other| other.title.clone()).collect();
     assert_eq!(titles, ["HorizontalPodAutoscaler h", "ScaledObject s (through HorizontalPodAutoscaler keda-hpa-s)"]);
     index.delete_autoscaler(&object("h"));
     index.apply_autoscaler(&hpa("keda-hpa-s", "Deployment", "elsewhere", Some("s")));

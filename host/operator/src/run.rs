@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use weir_core::ids::ObjectRef;
 use weir_crds::names;
 use weir_crds::{LogProcessor, WasmPolicy};
+use weir_engine::source::oci::OciRegistry;
 use weir_engine::{CacheConfig, Engine, EngineConfig};
 use weir_intake::{HttpClients, Scraper};
 
@@ -42,6 +43,9 @@ const CACHE_BYTES: u64 = 128 << 20;
 
 /// How long the actors of a process that lost the leadership wait for it to come back.
 const PAUSE: Duration = Duration::from_secs(60);
+
+/// Bytes that artifacts from registries may take on disk, in the folder `oci` beside compiled policies.
+const ARTIFACT_BYTES: u64 = 64 << 20;
 
 /// The operator can't start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +56,9 @@ pub enum Error {
     /// The Wasm engine can't be set up.
     #[error("the policy engine can't start: {0}")]
     Engine(#[from] weir_engine::EngineError),
+    /// The folder for artifacts can't be used.
+    #[error("artifacts of registries can't be kept: {0}")]
+    Artifacts(#[from] weir_engine::cache::CacheError),
     /// The address is taken or not allowed.
     #[error("{address} can't be listened on ({source}): choose another with --listen")]
     Listen {
@@ -73,6 +80,10 @@ pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken)
     let client = client::connect(&config.client, &metrics).await?;
     let engine =
         Engine::new(EngineConfig { cache: config.cache_dir.clone().map(|folder| CacheConfig { folder, max_bytes: CACHE_BYTES }), ..EngineConfig::default() })?;
+    let registry = match &config.cache_dir {
+        Some(folder) => OciRegistry::with_cache(&folder.join("oci"), ARTIFACT_BYTES)?,
+        None => OciRegistry::without_cache(),
+    };
     let probes = Probes::new();
     let listener = TcpListener::bind(config.listen).await.map_err(|source| Error::Listen { address: config.listen, source })?;
     tracing::info!(address = %config.listen, "serving metrics and probes");
@@ -93,12 +104,14 @@ pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken)
     let context = Arc::new(Context {
         index: parking_lot::RwLock::new(Index::default()),
         policies: Policies::new(engine, metrics.clone()),
+        registry,
         metrics: metrics.clone(),
         events: recorder,
         scraper: Scraper::new(start),
         http: http_clients,
         leadership: leadership.clone(),
         decisions: Arc::new(Semaphore::new(config.decision_threads)),
+        beside: Arc::new(Semaphore::new(1)),
         start,
         stop: CancellationToken::new(),
         client: client.clone(),

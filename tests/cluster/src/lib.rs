@@ -25,12 +25,14 @@
 //! | [`control_plane`] | etcd, API server, controllers, scheduler, fake nodes |
 //! | [`node`] | real nodes: namespaces, network, containerd, kubelet, kube-proxy |
 //! | [`image`], [`images`] | container images without a registry |
+//! | [`registry`], [`cosign`] | a registry for policies, and what signs them |
 //! | [`cluster`] | what a test holds in its hand |
 //! | [`kubectl`], [`namespace`], [`wait`] | helpers for tests |
 
 pub mod cache;
 pub mod cluster;
 pub mod control_plane;
+pub mod cosign;
 pub mod image;
 pub mod images;
 pub mod kubectl;
@@ -40,14 +42,17 @@ pub mod parts;
 pub mod pki;
 pub mod process;
 pub mod reaper;
+pub mod registry;
 pub mod shared;
 pub mod state;
 pub mod wait;
 
 pub use cluster::{Cluster, Level, Options};
+pub use cosign::Cosign;
 pub use images::Image;
 pub use kubectl::Kubectl;
 pub use namespace::TestNamespace;
 pub use parts::Part;
+pub use registry::{Registry, RegistryOptions};
 pub use shared::shared;
 pub use wait::{eventually, wait_until};

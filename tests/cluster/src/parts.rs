@@ -44,6 +44,10 @@ pub enum Part {
     VictoriaLogs,
     /// A Prometheus-compatible store, for tests of metrics that come from queries.
     VictoriaMetrics,
+    /// The reference OCI registry, for tests of policies that come from one.
+    Registry,
+    /// Signs artifacts and files.
+    Cosign,
 }
 
 /// A Go module of `tests/cluster/go/`, as (file name, contents).
@@ -65,6 +69,8 @@ static KWOK: Module = module!("kwok": "go.mod", "go.sum");
 static COREDNS: Module = module!("coredns": "go.mod", "go.sum", "main.go");
 static OTELCOL: Module = module!("otelcol": "go.mod", "go.sum", "main.go", "main_others.go", "components.go");
 static VICTORIA: Module = module!("victoria": "go.mod", "go.sum");
+static REGISTRY: Module = module!("registry": "go.mod", "go.sum");
+static COSIGN: Module = module!("cosign": "go.mod", "go.sum");
 
 /// How a part is compiled.
 pub(crate) struct Recipe {
@@ -75,7 +81,7 @@ pub(crate) struct Recipe {
 
 impl Part {
     /// All parts, the ones first that are needed first.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Kubectl,
         Self::Etcd,
         Self::KubeApiserver,
@@ -88,6 +94,8 @@ impl Part {
         Self::KubeProxy,
         Self::Coredns,
         Self::VictoriaMetrics,
+        Self::Registry,
+        Self::Cosign,
     ];
 
     /// What a control plane with fake nodes needs.
@@ -112,6 +120,8 @@ impl Part {
             Self::Otelcol => "otelcol",
             Self::VictoriaLogs => "victoria-logs",
             Self::VictoriaMetrics => "victoria-metrics",
+            Self::Registry => "registry",
+            Self::Cosign => "cosign",
         }
     }
 
@@ -129,6 +139,8 @@ impl Part {
             Self::Otelcol => (&OTELCOL, ".", PLAIN_LDFLAGS),
             Self::VictoriaLogs => (&VICTORIA, "github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-logs", PLAIN_LDFLAGS),
             Self::VictoriaMetrics => (&VICTORIA, "github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics", PLAIN_LDFLAGS),
+            Self::Registry => (&REGISTRY, "github.com/distribution/distribution/v3/cmd/registry", PLAIN_LDFLAGS),
+            Self::Cosign => (&COSIGN, "github.com/sigstore/cosign/v2/cmd/cosign", PLAIN_LDFLAGS),
         };
         Recipe { module, package, ldflags }
     }

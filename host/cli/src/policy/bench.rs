@@ -63,7 +63,7 @@ struct Figures {
 /// Runs the command: exit code 1 when the policy fails on the input.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let component = Component::open(&args.file)?;
-    let (policy, stages) = component.require(load::params(args.params.as_deref())?, args.limits.over(Limits::default_ceiling()))?;
+    let (policy, stages) = component.require(load::params(args.params.as_deref())?, args.limits.over(Limits::default_ceiling()), args.limits.wasi())?;
     let input = match &args.input {
         Some(input) => Input::read(input)?.build(policy.params())?,
         None => super::check::typical(&policy)?,

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use weir_core::ids::Digest;
 use weir_core::scaling::{FailureKind, MAX_SENSIBLE_REPLICAS, Outcome, ScalingInput, ScalingPolicy as _};
-use weir_engine::{Limits, LoadError, Policy};
+use weir_engine::{Limits, LoadError, Policy, Wasi};
 
 /// Bytes of a ConfigMap (kubernetes.io, "ConfigMaps": "cannot exceed 1 MiB").
 const CONFIG_MAP: usize = 1 << 20;
@@ -51,17 +51,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut problems = Vec::new();
     if let Some(found) = component.unpacked().ok().and_then(|bytes| anatomy::look(&bytes).ok()) {
         about_component(&component, &found, &mut text)?;
-        problems.extend(found.imports.iter().map(|import| Problem::new(format!("it imports `{import}`"), anatomy::advice(import))));
+        let refused = found.imports.iter().filter(|_| args.limits.wasi() == Wasi::Deny);
+        problems.extend(refused.map(|import| Problem::new(format!("it imports `{import}`"), anatomy::advice(import))));
     }
     // loaded under the highest limits, so that what it needs can be measured and said
-    let (loaded, stages) = component.load(params, args.limits.over(Limits::default_ceiling()), args.digest);
+    let (loaded, stages) = component.load(params, args.limits.over(Limits::default_ceiling()), args.limits.wasi(), args.digest);
     match loaded {
         Ok(policy) => {
             writeln!(text, "compiled  in {:.1} ms", stages.compile.as_secs_f64() * 1e3)?;
             about_policy(&policy, &mut text)?;
             problems.extend(try_out(&policy, args.limits.over(Limits::default()), &mut text)?);
         }
-        Err(LoadError::HasImports { .. }) => {}
+        Err(LoadError::HasImports { .. }) if args.limits.wasi() == Wasi::Deny => {}
         Err(error) => problems.push(Problem::new(format!("{error} [{}]", error.reason()), String::new())),
     }
     for problem in &problems {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use weir_core::ids::Digest;
 use weir_core::scaling::ScalingPolicy as _;
-use weir_engine::Limits;
+use weir_engine::{Limits, Wasi};
 
 /// Options of `weir policy inspect`.
 #[derive(clap::Args)]
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     // params that the schema requires are not known here, so a refusal of the empty ones is no fault
-    let (policy, _) = component.require(serde_json::Value::Null, Limits::default_ceiling())?;
+    let (policy, _) = component.require(serde_json::Value::Null, Limits::default_ceiling(), Wasi::Deterministic)?;
     let (description, stamp) = (policy.description(), policy.stamp());
     let schema = description.params_schema.as_ref().map(serde_json::to_string_pretty).transpose()?;
     if args.schema {

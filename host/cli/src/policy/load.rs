@@ -8,7 +8,7 @@ use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
 use weir_core::ids::{Digest, ObjectRef};
-use weir_engine::{Candidate, Engine, EngineConfig, Limits, LoadError, Policy, StageTimes};
+use weir_engine::{Candidate, Engine, EngineConfig, Limits, LoadError, Policy, StageTimes, Wasi};
 
 /// Options that say which limits a call has.
 #[derive(Clone, Copy, clap::Args)]
@@ -22,9 +22,30 @@ pub(crate) struct LimitOptions {
     /// Time of one call, as spec.limits.deadline: for example 200ms.
     #[arg(long)]
     deadline: Option<weir_crds::Duration>,
+    /// What it may import of WASI, as spec.wasi.
+    #[arg(long, value_enum, default_value = "Deny")]
+    wasi: WasiOption,
+}
+
+/// `spec.wasi` as an option.
+#[derive(Clone, Copy, clap::ValueEnum)]
+#[value(rename_all = "PascalCase")]
+enum WasiOption {
+    /// Nothing.
+    Deny,
+    /// A virtual world with no outside.
+    Deterministic,
 }
 
 impl LimitOptions {
+    /// What it may import of WASI.
+    pub(crate) const fn wasi(&self) -> Wasi {
+        match self.wasi {
+            WasiOption::Deny => Wasi::Deny,
+            WasiOption::Deterministic => Wasi::Deterministic,
+        }
+    }
+
     /// These limits, where an option says nothing those of `base`.
     pub(crate) fn over(&self, base: Limits) -> Limits {
         Limits {
@@ -94,8 +115,8 @@ impl Component {
     ///
     /// # Errors
     /// Which gate refused it, and why.
-    pub(crate) fn load(&self, params: serde_json::Value, limits: Limits, digest: Option<Digest>) -> (Result<Arc<Policy>, LoadError>, StageTimes) {
-        let candidate = Candidate { object: ObjectRef::new("local", &self.name), bytes: self.shipped.clone(), digest, params, limits };
+    pub(crate) fn load(&self, params: serde_json::Value, limits: Limits, wasi: Wasi, digest: Option<Digest>) -> (Result<Arc<Policy>, LoadError>, StageTimes) {
+        let candidate = Candidate { object: ObjectRef::new("local", &self.name), bytes: self.shipped.clone(), digest, params, limits, wasi };
         let loading = self.engine.load_blocking(&candidate, &[]);
         (loading.result, loading.stages)
     }
@@ -104,8 +125,8 @@ impl Component {
     ///
     /// # Errors
     /// Which gate refused it, and why.
-    pub(crate) fn require(&self, params: serde_json::Value, limits: Limits) -> anyhow::Result<(Arc<Policy>, StageTimes)> {
-        let (result, stages) = self.load(params, limits, None);
+    pub(crate) fn require(&self, params: serde_json::Value, limits: Limits, wasi: Wasi) -> anyhow::Result<(Arc<Policy>, StageTimes)> {
+        let (result, stages) = self.load(params, limits, wasi, None);
         Ok((result.map_err(at_fault)?, stages))
     }
 }

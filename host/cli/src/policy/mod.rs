@@ -8,6 +8,7 @@
 //! | `anatomy` | what a component holds, without running it |
 //! | `project` | a folder with a policy in it: language, name, where its component is |
 //! | `build` | the toolchains, one module for each language |
+//! | `cluster` | trials of new modules in a cluster, also as `kubectl weir policy` |
 //!
 //! Exit codes, for scripts: 0 good; 1 the policy is at fault (it does not build, a check or a case
 //! failed, it was refused); 2 the command could not do its work (usage, a missing file or toolchain);
@@ -17,6 +18,7 @@ mod anatomy;
 mod bench;
 mod build;
 mod check;
+mod cluster;
 mod input;
 mod inspect;
 mod load;
@@ -26,6 +28,7 @@ mod run;
 mod series;
 mod test;
 
+use crate::supply;
 use std::process::ExitCode;
 
 /// Subcommands of `weir policy`.
@@ -45,6 +48,22 @@ pub(crate) enum Command {
     Bench(bench::Args),
     /// Print what a component says about itself and what it consists of.
     Inspect(inspect::Args),
+    /// Make a pair of keys that sign and verify policies.
+    Keygen(supply::KeygenArgs),
+    /// Sign a policy that is shipped in a ConfigMap or folder.
+    Sign(supply::SignArgs),
+    /// Push a policy to an OCI registry, and sign it there.
+    Push(supply::PushArgs),
+    /// Pull a policy from an OCI registry, and check who signed it.
+    Pull(supply::PullArgs),
+    /// Print what a WasmPolicy of a cluster runs, what is on trial, and how trials ended.
+    Status(cluster::Args),
+    /// Have the module on trial take over now, or the one that was dropped last.
+    Promote(cluster::Args),
+    /// Drop the module on trial.
+    Abort(cluster::Args),
+    /// Drop the module that runs; the one before takes over.
+    Rollback(cluster::Args),
 }
 
 /// The policy is at fault, not the command: exit code 1.
@@ -67,6 +86,14 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Keygen(args) => supply::keygen(&args),
+        Command::Sign(args) => supply::sign(&args),
+        Command::Push(args) => supply::push(&args),
+        Command::Pull(args) => supply::pull(&args),
+        Command::Status(args) => cluster::status(&args),
+        Command::Promote(args) => cluster::say(&args, cluster::Word::Promote),
+        Command::Abort(args) => cluster::say(&args, cluster::Word::Abort),
+        Command::Rollback(args) => cluster::say(&args, cluster::Word::RollBack),
     };
     result.or_else(|error| {
         eprintln!("weir: {error:#}");

@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let component = Component::open(&args.file)?;
     // without options the most that an operator grants by default: what is asked here is the answer
     let limits = args.limits.over(Limits::default_ceiling());
-    let (policy, _) = component.require(load::params(args.params.as_deref())?, limits)?;
+    let (policy, _) = component.require(load::params(args.params.as_deref())?, limits, args.limits.wasi())?;
     let input = input.build(policy.params())?;
     for need in policy.description().series.iter().filter(|need| need.required && input.window.get(&need.name).is_none()) {
         eprintln!("note: the input has no series `{}`, which the policy requires: the operator would hold the replicas and not ask", need.name);

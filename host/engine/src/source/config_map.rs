@@ -16,6 +16,12 @@ pub fn from_config_map(config_map: &str, key: &str, binary_data: Option<Bytes>, 
     }
 }
 
+/// The key beside a module's that holds its detached signature.
+#[must_use]
+pub fn signature_key(key: &str) -> String {
+    format!("{key}.sig")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ use super::SourceError;
 use super::locate::{self, Fingerprint};
 use crate::inspect::is_whole;
 use crate::unpack::unpack;
+use crate::verify::detached;
 use bytes::Bytes;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use std::os::unix::fs::MetadataExt;
@@ -56,6 +57,8 @@ pub enum FolderEvent {
         bytes: Bytes,
         /// Their digest, compressed or not.
         shipped: Digest,
+        /// Contents of the file beside it with `.sig` at its end.
+        signature: Option<Bytes>,
     },
     /// No file, or one that cannot be read or is refused.
     Failed(SourceError),
@@ -133,6 +136,7 @@ enum Found {
     File {
         fingerprint: Fingerprint,
         bytes: Bytes,
+        signature: Option<Bytes>,
         whole: bool,
     },
     /// It changed while it was read.
@@ -146,14 +150,29 @@ fn look(config: &FolderConfig, known: Option<&Fingerprint>) -> Found {
         Ok(fingerprint) => fingerprint,
         Err(error) => return Found::Failed(error),
     };
-    match locate::read(&config.root, &fingerprint, config.max_bytes) {
-        Ok(Some(bytes)) => {
+    match (locate::read(&config.root, &fingerprint.module, config.max_bytes), signature(config, &fingerprint)) {
+        (Ok(Some(bytes)), Some(signature)) => {
             let bytes = Bytes::from(bytes);
             let whole = unpack(&bytes, config.max_bytes).is_ok_and(|component| is_whole(&component));
-            Found::File { fingerprint, bytes, whole }
+            Found::File { fingerprint, bytes, signature, whole }
         }
-        Ok(None) => Found::Moving,
-        Err(error) => Found::Failed(error),
+        (Ok(_), _) => Found::Moving,
+        (Err(error), _) => Found::Failed(error),
+    }
+}
+
+/// The signature beside the module; none when it changes at this moment. One that can't be read is an
+/// empty one, which no rules accept.
+#[allow(clippy::option_option, reason = "no signature, and a signature in motion, are two things")]
+fn signature(config: &FolderConfig, fingerprint: &Fingerprint) -> Option<Option<Bytes>> {
+    let Some(stamp) = &fingerprint.signature else { return Some(None) };
+    match locate::read(&config.root, stamp, detached::MOST_BYTES as u64) {
+        Ok(Some(bytes)) => Some(Some(bytes.into())),
+        Ok(None) => None,
+        Err(error) => {
+            tracing::warn!(%error, "the signature beside a policy can't be read");
+            Some(Some(Bytes::new()))
+        }
     }
 }
 
@@ -186,7 +205,7 @@ impl Settling {
     }
 
     fn step(&mut self, found: Found, now: Instant) -> Option<FolderEvent> {
-        let (seen, bytes) = match found {
+        let (seen, read) = match found {
             Found::Same => {
                 self.seen = None;
                 return None;
@@ -195,7 +214,7 @@ impl Settling {
                 self.seen = None;
                 return None;
             }
-            Found::File { fingerprint, bytes, whole } => (Seen::File { fingerprint, digest: Digest::of(&bytes), whole }, Some(bytes)),
+            Found::File { fingerprint, bytes, signature, whole } => (Seen::File { fingerprint, digest: Digest::of(&bytes), whole }, Some((bytes, signature))),
             Found::Moving => (Seen::Moving, None),
             Found::Failed(error) => (Seen::Failed(error), None),
         };
@@ -207,14 +226,14 @@ impl Settling {
                 return None;
             }
         }
-        self.report(seen, bytes)
+        self.report(seen, read)
     }
 
-    fn report(&mut self, seen: Seen, bytes: Option<Bytes>) -> Option<FolderEvent> {
-        match (seen, bytes) {
-            (Seen::File { fingerprint, digest, .. }, Some(bytes)) => {
+    fn report(&mut self, seen: Seen, read: Option<(Bytes, Option<Bytes>)>) -> Option<FolderEvent> {
+        match (seen, read) {
+            (Seen::File { fingerprint, digest, .. }, Some((bytes, signature))) => {
                 (self.reported, self.failed, self.seen) = (Some(fingerprint), None, None);
-                Some(FolderEvent::Bytes { bytes, shipped: digest })
+                Some(FolderEvent::Bytes { bytes, shipped: digest, signature })
             }
             (Seen::Failed(error), _) => {
                 (self.failed, self.seen) = (Some(error.clone()), None);

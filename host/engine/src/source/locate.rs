@@ -12,9 +12,21 @@ use std::path::{Component, Path, PathBuf};
 /// Endings of component files.
 const ENDINGS: [&str; 3] = [".wasm", ".wasm.gz", ".wasm.zst"];
 
-/// What tells one state of a file from the next without reading it.
+/// What a signature file has after the module's name.
+pub(super) const SIGNATURE_ENDING: &str = ".sig";
+
+/// A module and the signature beside it, each as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint {
+    /// The module.
+    pub(super) module: Stamp,
+    /// The signature, when there is one.
+    pub(super) signature: Option<Stamp>,
+}
+
+/// What tells one state of a file from the next without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
     path: PathBuf,
     device: u64,
     inode: u64,
@@ -35,7 +47,7 @@ pub(super) fn locate(root: &Path, path: &Path) -> Result<Fingerprint, SourceErro
     let asked = inside(root, path)?;
     let found = resolve(root, &asked)?;
     if !found.is_dir() {
-        return fingerprint(found);
+        return fingerprint(root, found);
     }
     let entries = fs::read_dir(&found).map_err(|error| unreadable(&asked, &error))?;
     let names = entries.flatten().map(|entry| entry.file_name());
@@ -43,14 +55,14 @@ pub(super) fn locate(root: &Path, path: &Path) -> Result<Fingerprint, SourceErro
     let named = |name: &str| !name.starts_with('.') && ENDINGS.iter().any(|ending| name.ends_with(ending));
     let mut files: Vec<_> = names.filter(|name| name.to_str().is_some_and(named)).collect();
     match (files.pop(), files.len()) {
-        (Some(name), 0) => fingerprint(resolve(root, &asked.join(name))?),
+        (Some(name), 0) => fingerprint(root, resolve(root, &asked.join(name))?),
         (None, _) => Err(SourceError::NotOne { path: asked, found: 0 }),
         (Some(_), others) => Err(SourceError::NotOne { path: asked, found: others + 1 }),
     }
 }
 
-/// Reads the file of a fingerprint, up to a limit. None when it is no longer the same file.
-pub(super) fn read(root: &Path, wanted: &Fingerprint, limit: u64) -> Result<Option<Vec<u8>>, SourceError> {
+/// Reads a file, up to a limit. None when it is no longer the same file.
+pub(super) fn read(root: &Path, wanted: &Stamp, limit: u64) -> Result<Option<Vec<u8>>, SourceError> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let path = &wanted.path;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path).map_err(|error| unreadable(path, &error))?;
@@ -91,13 +103,22 @@ fn still_inside(root: &Path, path: &Path, file: &File) -> Result<(), SourceError
     if opened.starts_with(&real_root) { Ok(()) } else { Err(SourceError::OutsideRoot { path: path.to_owned(), root: root.to_owned() }) }
 }
 
-fn fingerprint(path: PathBuf) -> Result<Fingerprint, SourceError> {
+/// The signature is looked for beside the file that the module's path leads to, so that of a mounted
+/// ConfigMap both are of one version.
+fn fingerprint(root: &Path, path: PathBuf) -> Result<Fingerprint, SourceError> {
+    let mut beside = path.clone().into_os_string();
+    beside.push(SIGNATURE_ENDING);
+    let signature = resolve(root, Path::new(&beside)).and_then(stamp).ok();
+    Ok(Fingerprint { module: stamp(path)?, signature })
+}
+
+fn stamp(path: PathBuf) -> Result<Stamp, SourceError> {
     let found = fs::symlink_metadata(&path).map_err(|error| unreadable(&path, &error))?;
     Ok(of(path, &found))
 }
 
-fn of(path: PathBuf, found: &fs::Metadata) -> Fingerprint {
-    Fingerprint {
+fn of(path: PathBuf, found: &fs::Metadata) -> Stamp {
+    Stamp {
         path,
         device: found.dev(),
         inode: found.ino(),
@@ -145,8 +166,8 @@ mod tests {
         symlink("team/a.wasm.gz", root.join("link")).unwrap();
         for path in ["team", "link", "team/a.wasm.gz"] {
             let found = locate(root, Path::new(path)).unwrap();
-            assert_eq!(read(root, &found, 10).unwrap().unwrap(), b"bytes");
-            assert_eq!(read(root, &found, 4).unwrap_err().reason(), "TooLarge");
+            assert_eq!(read(root, &found.module, 10).unwrap().unwrap(), b"bytes");
+            assert_eq!(read(root, &found.module, 4).unwrap_err().reason(), "TooLarge");
         }
         fs::write(root.join("team/b.wasm"), b"").unwrap();
         assert_eq!(locate(root, Path::new("team")).unwrap_err(), SourceError::NotOne { path: root.join("team"), found: 2 });
@@ -157,6 +178,6 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         nix::unistd::mkfifo(&temp.path().join("p.wasm"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let found = locate(temp.path(), Path::new("p.wasm")).unwrap();
-        assert_eq!(read(temp.path(), &found, 10).unwrap_err().reason(), "SourceUnreadable");
+        assert_eq!(read(temp.path(), &found.module, 10).unwrap_err().reason(), "SourceUnreadable");
     }
 }

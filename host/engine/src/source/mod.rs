@@ -6,11 +6,13 @@
 //! | [`builtin`] | a component inside this binary | nothing |
 //! | [`config_map`] | a key of a ConfigMap that the operator watches | nothing |
 //! | [`folder`] | a file in a mounted folder, watched | files under one root |
+//! | [`oci`] | an artifact in a registry | the network, one folder for what was pulled |
 
 pub mod builtin;
 pub mod config_map;
 pub mod folder;
 mod locate;
+pub mod oci;
 
 use std::path::PathBuf;
 
@@ -73,6 +75,9 @@ pub enum SourceError {
         /// How many.
         found: usize,
     },
+    /// Nothing came from the registry.
+    #[error(transparent)]
+    Oci(#[from] oci::OciError),
     /// Larger than the operator allows.
     #[error("{} has more than {limit} bytes, the operator's ceiling for a component", path.display())]
     TooLarge {
@@ -91,6 +96,7 @@ impl SourceError {
             Self::UnknownBuiltin { .. } | Self::NoKey { .. } | Self::Missing { .. } => "SourceNotFound",
             Self::KeyIsText { .. } | Self::Unreadable { .. } => "SourceUnreadable",
             Self::OutsideRoot { .. } | Self::NotOne { .. } => "SourceRefused",
+            Self::Oci(error) => error.reason(),
             Self::TooLarge { .. } => "TooLarge",
         }
     }

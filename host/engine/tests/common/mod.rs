@@ -1,13 +1,17 @@
 //! Policies made in the test: a core module in WAT, turned into a component for a world in WIT.
 //! The module reads and writes the canonical ABI by hand, so it can also do what no SDK lets it do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test file uses a part of this")]
+
+pub(crate) mod fuzz;
+pub(crate) mod wasi;
 
 use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
 use weir_core::ids::{Digest, ObjectRef, UnixMs};
 use weir_core::scaling::{Capacity, Invocation, Objectives, Outcome, Replicas, ScalingInput, ScalingPolicy};
 use weir_core::window::{Series, Window};
-use weir_engine::{Candidate, Engine, EngineConfig, Limits, LoadError, Policy};
+use weir_engine::{Candidate, Engine, EngineConfig, Limits, LoadError, Policy, Wasi};
 
 /// The contract.
 pub(crate) const WIT: &str = include_str!("../../../../wit/scaling.wit");
@@ -162,7 +166,14 @@ pub(crate) fn engine() -> Engine {
 
 /// A candidate with default limits and no params.
 pub(crate) fn candidate(bytes: &Bytes) -> Candidate {
-    Candidate { object: ObjectRef::new("test", "policy"), bytes: bytes.clone(), digest: None, params: serde_json::Value::Null, limits: Limits::default() }
+    Candidate {
+        object: ObjectRef::new("test", "policy"),
+        bytes: bytes.clone(),
+        digest: None,
+        params: serde_json::Value::Null,
+        limits: Limits::default(),
+        wasi: Wasi::Deny,
+    }
 }
 
 /// Loads with default limits and no probes.

@@ -1,9 +1,13 @@
 //! The policies of the cluster and who uses them. Touches the network through [`runner`]; the
 //! processors ask it at each decision, which costs a map lookup.
 
+mod fetch;
 mod keep;
+mod rollout;
 pub mod runner;
 mod status;
+pub mod trial;
+pub mod trust;
 
 use crate::shell::metrics::Metrics;
 use crate::views::Selector;
@@ -14,9 +18,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
+use trial::Trial;
 use weir_core::ids::ObjectRef;
 use weir_crds::wasm_policy::SourceChoice;
-use weir_crds::{PolicyRef, WasmPolicy};
+use weir_crds::{PolicyRef, WasmPolicy, names};
 use weir_engine::{Engine, Policy, PolicySlot};
 
 /// At a swap, this many users decide at once; the others at their next tick, so that a policy with
@@ -47,6 +52,7 @@ pub struct Entry {
     /// Decisions of late that were quick, without one that was not.
     quick: AtomicU32,
     trusted_after: AtomicU32,
+    trial: RwLock<Option<Arc<Trial>>>,
     stop: CancellationToken,
 }
 
@@ -75,6 +81,16 @@ impl Entry {
     #[must_use]
     pub fn current(&self) -> Option<Arc<Policy>> {
         self.slot.current()
+    }
+
+    /// The new module on trial, if there is one.
+    #[must_use]
+    pub fn trial(&self) -> Option<Arc<Trial>> {
+        self.trial.read().clone()
+    }
+
+    fn set_trial(&self, trial: Option<Arc<Trial>>) {
+        *self.trial.write() = trial;
     }
 
     /// Whether the next decision may be made on the thread that wants it, instead of one that is there
@@ -106,16 +122,26 @@ impl Entry {
     fn swapped(&self) {
         self.quick.store(0, Ordering::Relaxed);
         self.swaps.fetch_add(1, Ordering::Relaxed);
+        self.wake_users();
+    }
+
+    /// Lets users decide at once, as many as may at one time.
+    fn wake_users(&self) {
         for wake in self.users.lock().values().take(WOKEN_AT_SWAP) {
             wake.notify_one();
         }
     }
 
-    fn config_map(spec: &WasmPolicy) -> Option<ObjectRef> {
-        match spec.spec.source.choice() {
-            Some(SourceChoice::ConfigMap(source)) => Some(ObjectRef::new(spec.metadata.namespace.clone().unwrap_or_default(), &source.name)),
+    /// ConfigMaps that the policy is made of: its module's, and those of keys.
+    fn config_maps(spec: &WasmPolicy) -> BTreeSet<ObjectRef> {
+        let namespace = spec.metadata.namespace.clone().unwrap_or_default();
+        let module = match spec.spec.source.choice() {
+            Some(SourceChoice::ConfigMap(source)) => Some(&source.name),
             _ => None,
-        }
+        };
+        let keys = spec.spec.verification.iter().flat_map(|wanted| wanted.cosign.iter().chain(&wanted.ed25519));
+        let keys = keys.filter_map(|key| key.key_config_map_ref.as_ref().map(|reference| &reference.name));
+        module.into_iter().chain(keys).map(|name| ObjectRef::new(namespace.clone(), name)).collect()
     }
 }
 
@@ -141,6 +167,11 @@ impl Unresolved {
             }
         }
     }
+}
+
+/// Whether the labels of a namespace demand signatures.
+fn demands(labels: Option<&BTreeMap<String, String>>) -> bool {
+    labels.and_then(|labels| labels.get(names::LABEL_REQUIRE_SIGNATURES)).map(String::as_str) == Some("true")
 }
 
 /// All policies.
@@ -177,14 +208,13 @@ impl Policies {
     pub fn apply(&self, object: ObjectRef, policy: WasmPolicy) -> Applied {
         let policy = Arc::new(policy);
         let known = self.entries.read().get(&object).cloned();
-        if let Some(map) = Entry::config_map(&policy) {
-            self.by_config_map.write().entry(map).or_default().insert(object.clone());
+        let maps = Entry::config_maps(&policy);
+        for map in &maps {
+            self.by_config_map.write().entry(map.clone()).or_default().insert(object.clone());
         }
         if let Some(entry) = known {
-            let before = Entry::config_map(&entry.spec.borrow());
-            if before != Entry::config_map(&policy) {
-                self.forget_config_map(before, &object);
-            }
+            let before = Entry::config_maps(&entry.spec.borrow());
+            self.forget_config_maps(before.difference(&maps), &object);
             // A status write comes back as a change of the object: that is no news of the source.
             if entry.spec.borrow().metadata.generation != policy.metadata.generation {
                 *entry.seen.lock() = Some(Instant::now());
@@ -204,6 +234,7 @@ impl Policies {
             tried: AtomicBool::new(false),
             quick: AtomicU32::new(0),
             trusted_after: AtomicU32::new(TRUSTED_AFTER),
+            trial: RwLock::default(),
             stop: CancellationToken::new(),
         });
         self.entries.write().insert(object, entry.clone());
@@ -214,26 +245,27 @@ impl Policies {
     pub fn delete(&self, object: &ObjectRef) {
         let Some(entry) = self.entries.write().remove(object) else { return };
         entry.stop.cancel();
-        let map = Entry::config_map(&entry.spec.borrow());
-        self.forget_config_map(map, object);
+        let maps = Entry::config_maps(&entry.spec.borrow());
+        self.forget_config_maps(maps.iter(), object);
         self.metrics.policy_gone(object);
         for wake in entry.users.lock().values() {
             wake.notify_one();
         }
     }
 
-    fn forget_config_map(&self, map: Option<ObjectRef>, object: &ObjectRef) {
-        let Some(map) = map else { return };
+    fn forget_config_maps<'a>(&self, maps: impl Iterator<Item = &'a ObjectRef>, object: &ObjectRef) {
         let mut by_config_map = self.by_config_map.write();
-        if let Some(users) = by_config_map.get_mut(&map) {
-            users.remove(object);
-            if users.is_empty() {
-                by_config_map.remove(&map);
+        for map in maps {
+            if let Some(users) = by_config_map.get_mut(map) {
+                users.remove(object);
+                if users.is_empty() {
+                    by_config_map.remove(map);
+                }
             }
         }
     }
 
-    /// A ConfigMap changed or went: wakes the policies that come from it.
+    /// A ConfigMap changed or went: wakes the policies that come from it or take a key from it.
     pub fn config_map_changed(&self, map: &ObjectRef) {
         let Some(users) = self.by_config_map.read().get(map).cloned() else { return };
         for user in users {
@@ -244,12 +276,25 @@ impl Policies {
         }
     }
 
-    /// Takes the labels of a namespace in; `None`: it is gone.
+    /// Takes the labels of a namespace in; `None`: it is gone. When it begins or ceases to demand
+    /// signatures, its policies are looked at again.
     pub fn namespace(&self, name: &str, labels: Option<BTreeMap<String, String>>) {
-        match labels {
+        let after = labels.as_ref().map(|labels| demands(Some(labels)));
+        let before = match labels {
             Some(labels) => self.namespaces.write().insert(name.to_owned(), labels),
             None => self.namespaces.write().remove(name),
         };
+        if before.map(|labels| demands(Some(&labels))) != after {
+            for entry in self.entries.read().values().filter(|entry| entry.object.namespace == name) {
+                entry.source_changed.notify_one();
+            }
+        }
+    }
+
+    /// Whether a namespace demands signatures by its label; none while it is not known.
+    #[must_use]
+    pub fn demands_signatures(&self, namespace: &str) -> Option<bool> {
+        self.namespaces.read().get(namespace).map(|labels| demands(Some(labels)))
     }
 
     /// The policy that an object in `namespace` refers to.
@@ -268,5 +313,71 @@ impl Policies {
             everything || self.namespaces.read().get(namespace).is_some_and(|labels| Selector::from(selector).matches(labels))
         });
         if serves { Ok(entry) } else { Err(Unresolved::NotAllowed(object)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::metrics::MetricsOptions;
+    use futures::FutureExt as _;
+    use weir_crds::WasmPolicySpec;
+    use weir_crds::wasm_policy::{ConfigMapKeyRef, Source, Verification, VerificationKey};
+    use weir_engine::EngineConfig;
+
+    fn policies() -> Policies {
+        let engine = Engine::new(EngineConfig { concurrent_instances: 1, ..EngineConfig::default() }).unwrap();
+        Policies::new(engine, Metrics::new(MetricsOptions { version: "0", per_object: false }))
+    }
+
+    fn policy(source: Source, key_from: Option<&str>) -> WasmPolicy {
+        let reference = key_from.map(|name| ConfigMapKeyRef { name: name.to_owned(), key: "cosign.pub".to_owned() });
+        let key = reference.map(|reference| VerificationKey { key_config_map_ref: Some(reference), ..VerificationKey::default() });
+        let verification = key.map(|key| Verification { cosign: vec![key], ..Verification::default() });
+        let mut policy = WasmPolicy::new("rule", WasmPolicySpec { source, verification, ..WasmPolicySpec::default() });
+        policy.metadata.namespace = Some("team".to_owned());
+        policy
+    }
+
+    fn entry(policies: &Policies, policy: WasmPolicy) -> Arc<Entry> {
+        match policies.apply(ObjectRef::new("team", "rule"), policy) {
+            Applied::New(entry) => entry,
+            Applied::Known => panic!("it is new"),
+        }
+    }
+
+    fn woken(entry: &Entry) -> bool {
+        entry.source_changed.notified().now_or_never().is_some()
+    }
+
+    #[test]
+    fn a_namespace_that_begins_to_demand_signatures_wakes_its_policies() {
+        let policies = policies();
+        let entry = entry(&policies, policy(Source::config_map("module", "policy.wasm"), None));
+        let labels = |value: &str| Some(BTreeMap::from([(names::LABEL_REQUIRE_SIGNATURES.to_owned(), value.to_owned())]));
+        assert_eq!(policies.demands_signatures("team"), None, "nobody knows yet");
+        policies.namespace("other", labels("true"));
+        assert!(!woken(&entry));
+        policies.namespace("team", Some(BTreeMap::new()));
+        assert_eq!((policies.demands_signatures("team"), woken(&entry)), (Some(false), true), "now it is known");
+        policies.namespace("team", labels("false"));
+        assert!(!woken(&entry), "nothing has changed");
+        policies.namespace("team", labels("true"));
+        assert_eq!((policies.demands_signatures("team"), woken(&entry)), (Some(true), true));
+    }
+
+    #[test]
+    fn a_config_map_wakes_the_policies_whose_module_or_key_it_holds() {
+        let policies = policies();
+        let entry = entry(&policies, policy(Source::config_map("module", "policy.wasm"), Some("keys")));
+        let changed = |name: &str| {
+            policies.config_map_changed(&ObjectRef::new("team", name));
+            woken(&entry)
+        };
+        assert_eq!((changed("module"), changed("keys"), changed("other")), (true, true, false));
+        policies.apply(ObjectRef::new("team", "rule"), policy(Source::oci("r.example/a:1"), Some("keys")));
+        assert_eq!((changed("module"), changed("keys")), (false, true));
+        policies.apply(ObjectRef::new("team", "rule"), policy(Source::oci("r.example/a:1"), None));
+        assert!(!changed("keys"));
     }
 }

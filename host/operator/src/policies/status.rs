@@ -8,13 +8,17 @@ use crate::watch::chain;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource as _};
 use std::sync::Arc;
+use std::time::Instant;
 use weir_core::ids::{Digest, UnixMs};
 use weir_core::scaling::ScalingPolicy as _;
 use weir_crds::conditions::{kind, reason};
 use weir_crds::names::FIELD_MANAGER;
-use weir_crds::wasm_policy::{Candidate, Description, Running, SeriesNeeded, WasmPolicyStatus, WasmPolicySummary};
+use weir_crds::wasm_policy::{Candidate, Description, OnTrial, Revision, Running, SeriesNeeded, WasmPolicyStatus, WasmPolicySummary};
 use weir_crds::{GROUP, VERSION, WasmPolicy};
 use weir_engine::Policy;
+
+/// Ended trials that are told of.
+const HISTORY: usize = 10;
 
 /// What came of the newest load.
 #[derive(Default)]
@@ -24,6 +28,13 @@ pub(super) struct Report {
     rejected: Option<Candidate>,
     /// Whether there was a load at all.
     loaded_once: bool,
+    /// What is told of the module on trial, and since when.
+    pub(super) trial: Option<OnTrial>,
+    pub(super) told: Option<Instant>,
+    /// How trials ended, the newest first.
+    history: Vec<Revision>,
+    /// Why it is not known whether the newest module runs: its registry does not answer.
+    pub(super) stale: Option<String>,
 }
 
 impl Report {
@@ -32,6 +43,47 @@ impl Report {
         let rejected = self.rejected.take();
         self.accepted(now, policy, revision);
         self.rejected = rejected;
+    }
+
+    /// Takes in what an earlier process knew.
+    pub(super) fn remember(&mut self, policy: &WasmPolicy) {
+        if let Some(status) = policy.status.as_ref().filter(|_| self.history.is_empty()) {
+            self.history.clone_from(&status.history);
+        }
+    }
+
+    /// A trial has ended.
+    pub(super) fn ended(&mut self, revision: Revision) {
+        self.history.insert(0, revision);
+        self.history.truncate(HISTORY);
+    }
+
+    /// How the last trial of a module ended.
+    pub(super) fn outcome(&self, digest: &str) -> Option<&str> {
+        self.history.iter().find(|known| known.digest == digest).map(|known| known.outcome.as_str())
+    }
+
+    /// Why a module was dropped, if it was.
+    pub(super) fn rolled_back(&self, digest: &str) -> Option<String> {
+        let last = self.history.iter().find(|known| known.digest == digest)?;
+        (last.outcome != "Promoted").then(|| last.message.clone())
+    }
+
+    /// When a gate last failed.
+    pub(super) fn last_rollback(&self) -> Option<UnixMs> {
+        let last = self.history.iter().find(|known| known.outcome == reason::ROLLED_BACK)?;
+        Some(UnixMs(last.time.0.as_millisecond()))
+    }
+
+    /// The newest module is not refused any more.
+    pub(super) fn clear_rejected(&mut self) {
+        self.rejected = None;
+        self.loaded_once = true;
+    }
+
+    /// Reason for which the newest module was refused.
+    pub(super) fn refused_for(&self) -> Option<&str> {
+        self.rejected.as_ref().map(|rejected| rejected.reason.as_str())
     }
 
     pub(super) fn accepted(&mut self, now: UnixMs, policy: &Arc<Policy>, revision: Option<String>) {
@@ -80,10 +132,18 @@ impl Report {
             (None, Some(rejected)) => conditions.set(kind::READY, Status::False, &rejected.reason, &rejected.message),
             (None, None) => conditions.set(kind::READY, Status::Unknown, reason::STARTING, "the module is being loaded"),
         }
-        match &self.rejected {
-            Some(rejected) => conditions.set(kind::LATEST_ACCEPTED, Status::False, &rejected.reason, &rejected.message),
-            None if self.loaded_once => conditions.set(kind::LATEST_ACCEPTED, Status::True, reason::AS_EXPECTED, "the newest module of the source runs"),
-            None => conditions.set(kind::LATEST_ACCEPTED, Status::Unknown, reason::STARTING, "the module is being loaded"),
+        let trial = self.trial.as_ref();
+        match (&self.rejected, &self.stale) {
+            _ if trial.is_some() => {
+                let message = trial.map_or("", |trial| trial.message.as_str());
+                conditions.set(kind::LATEST_ACCEPTED, Status::Unknown, reason::ON_TRIAL, message);
+            }
+            (Some(rejected), _) => conditions.set(kind::LATEST_ACCEPTED, Status::False, &rejected.reason, &rejected.message),
+            (None, Some(stale)) => conditions.set(kind::LATEST_ACCEPTED, Status::Unknown, super::fetch::OUTAGE, stale),
+            (None, None) if self.loaded_once => {
+                conditions.set(kind::LATEST_ACCEPTED, Status::True, reason::AS_EXPECTED, "the newest module of the source runs")
+            }
+            (None, None) => conditions.set(kind::LATEST_ACCEPTED, Status::Unknown, reason::STARTING, "the module is being loaded"),
         }
         let digest = self.running.as_ref().map(|running| running.digest.trim_start_matches("sha256:").chars().take(12).collect());
         WasmPolicyStatus {
@@ -94,7 +154,8 @@ impl Report {
                 (Some(known), Some(running)) if known.digest == running.digest && known.source_revision == running.source_revision => Some(known.clone()),
                 (_, running) => running.clone(),
             },
-            candidate: None,
+            candidate: self.trial.clone(),
+            history: self.history.clone(),
             rejected: match (&before.rejected, &self.rejected) {
                 (Some(known), Some(rejected)) if known.reason == rejected.reason && known.digest == rejected.digest && known.message == rejected.message => {
                     Some(known.clone())
@@ -103,7 +164,14 @@ impl Report {
             },
             description: self.description.clone(),
             users: Some(users),
-            summary: Some(WasmPolicySummary { source: policy.spec.source.choice().map(|choice| choice.to_string()), digest }),
+            summary: Some(WasmPolicySummary {
+                source: policy.spec.source.choice().map(|choice| choice.to_string()),
+                trial: trial.map(|trial| match trial.step {
+                    Some(_) => format!("Canary {}%", trial.percent),
+                    None => "Shadow".to_owned(),
+                }),
+                digest,
+            }),
         }
     }
 }
@@ -160,6 +228,13 @@ fn announce(context: &Context, policy: &WasmPolicy, before: &WasmPolicyStatus, a
     {
         let note = format!("{} {} ({}) runs from now on", running.name, running.version, running.digest);
         context.events.publish(regarding(), EventType::Normal, "PolicyLoaded", "Load", &note);
+    }
+    let trial = |status: &WasmPolicyStatus| status.candidate.as_ref().map(|trial| (trial.digest.clone(), trial.percent));
+    if trial(after) != trial(before)
+        && let Some(trial) = &after.candidate
+    {
+        let does = if trial.percent == 0 { "runs beside the current one".to_owned() } else { format!("decides for {} % of the objects", trial.percent) };
+        context.events.publish(regarding(), EventType::Normal, "Trial", "Load", format!("{} ({}) is on trial and {does}", trial.version, trial.digest));
     }
     if after.rejected != before.rejected
         && let Some(rejected) = &after.rejected

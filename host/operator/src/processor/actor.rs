@@ -21,6 +21,7 @@ use crate::shell::metrics::{Readiness, Step, Tracked};
 use crate::views::WorkloadKey;
 use crate::watch::chain;
 use kube::Resource as _;
+use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use weir_core::capacity::{CapacityLearner, StartUpLearner};
 use weir_core::decision::{Decision, Verdict};
 use weir_core::guardrails::GuardMemory;
-use weir_core::ids::ObjectRef;
+use weir_core::ids::{Digest, ObjectRef};
 use weir_core::scaling::PolicyStamp;
 use weir_core::snapshot::{Block, MetricsHealth};
 use weir_core::window::{Window, names};
@@ -59,6 +60,9 @@ const SHORT: Duration = Duration::from_millis(500);
 /// First and longest wait after a pass that failed.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
+/// What a version of the policy remembers: its digest and its state.
+pub(super) type Remembered = (Digest, Vec<u8>);
+
 pub(super) struct Actor {
     pub(super) context: Arc<Context>,
     pub(super) object: ObjectRef,
@@ -80,6 +84,8 @@ pub(super) struct Actor {
     pub(super) policy: Option<Arc<Entry>>,
     pub(super) stamp: Option<PolicyStamp>,
     pub(super) state: Vec<u8>,
+    /// State of the version that is asked beside the one that decides, in a trial.
+    pub(super) beside_state: Arc<Mutex<Option<Remembered>>>,
     pub(super) capacity: CapacityLearner,
     pub(super) start_up: StartUpLearner,
     pub(super) start_up_measured: bool,
@@ -218,6 +224,7 @@ impl Actor {
             policy: None,
             stamp: None,
             state: Vec::new(),
+            beside_state: Arc::default(),
             capacity: CapacityLearner::default(),
             start_up: StartUpLearner::default(),
             start_up_measured: false,

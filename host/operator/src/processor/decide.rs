@@ -9,6 +9,7 @@ use crate::build::{Valid, ValidEngine};
 use crate::conditions::Status;
 use crate::context::Context;
 use crate::index::Members;
+use crate::policies::trial::{Compared, Trial};
 use crate::policies::{Entry, Unresolved};
 use crate::shell::events::EventType;
 use crate::shell::metrics::{ObjectState, Readiness, Step};
@@ -23,9 +24,10 @@ use weir_core::decision::{Decision, Verdict, decide};
 use weir_core::guardrails::{Change, GuardMemory};
 use weir_core::health::Finding;
 use weir_core::ids::UnixMs;
-use weir_core::scaling::{Capacity, Outcome, ScalingPolicy};
+use weir_core::scaling::{Capacity, Outcome, ScalingInput, ScalingPolicy};
 use weir_core::snapshot::{Block, MetricsHealth, Mode, Snapshot};
-use weir_core::window::names;
+use weir_core::trial::{Arm, Fate};
+use weir_core::window::{Window, names};
 use weir_crds::conditions::reason;
 use weir_engine::Policy;
 
@@ -141,6 +143,12 @@ impl Actor {
 
     async fn decide_and_act(&mut self, valid: &Valid, members: &Members, measure: &mut Measure, now: UnixMs, block: Option<Block>) {
         let policy = self.resolve(valid);
+        let trial = self.policy.as_ref().and_then(|entry| entry.trial());
+        let (policy, beside, arm) = match (&trial, policy) {
+            (Some(trial), Some(current)) if trial.arm(&self.object) == Arm::Candidate => (Some(trial.policy.clone()), Some(current), Arm::Candidate),
+            (Some(trial), Some(current)) => (Some(current), Some(trial.policy.clone()), Arm::Current),
+            (_, policy) => (policy, None, Arm::Current),
+        };
         let stamp = policy.as_ref().map(|policy| policy.stamp().clone());
         if stamp != self.stamp {
             // Another module must not read what this one wrote.
@@ -183,6 +191,9 @@ impl Actor {
         {
             entry.slot.observe(&snapshot.input);
         }
+        if let (Some(trial), Some(other)) = (trial, beside) {
+            self.compare(trial, (arm, other), &snapshot.input, &decision, took);
+        }
         self.state = decision.state(&snapshot.input.state).to_vec();
         self.window = Some(snapshot.input.window);
         let acted = match self.act(valid, members, measure, &decision).await {
@@ -199,6 +210,35 @@ impl Actor {
         self.note(&decision, acted);
         self.decision = Some(decision);
         self.record(if acted { News::Acted } else { News::Decided });
+    }
+
+    /// Counts for a trial, and asks the other version about the same snapshot, beside the live path:
+    /// where there is no place for that at once, it is left out.
+    fn compare(&self, trial: Arc<Trial>, (arm, other): (Arm, Arc<Policy>), input: &ScalingInput, decision: &Decision, took: Duration) {
+        let Some(live) = decision.invocation.as_ref().map(|invocation| invocation.outcome.clone()) else { return };
+        if arm == Arm::Candidate {
+            trial.decided(&live, took);
+        }
+        trial.fares(&self.object, fate(&input.window));
+        let Ok(place) = self.context.beside.clone().try_acquire_owned() else { return };
+        let digest = other.stamp().digest;
+        let state = self.beside_state.lock().as_ref().filter(|(known, _)| *known == digest).map(|(_, state)| state.clone()).unwrap_or_default();
+        let input = ScalingInput { params: other.params().to_owned(), state, ..input.clone() };
+        let (object, at, id, kept, metrics) = (self.object.clone(), decision.at, decision.id.clone(), self.beside_state.clone(), self.context.metrics.clone());
+        tokio::task::spawn_blocking(move || {
+            let begun = Instant::now();
+            let outcome = other.decide(&input).outcome;
+            let asked = begun.elapsed();
+            drop(place);
+            if let Outcome::Proposal(proposal) = &outcome {
+                *kept.lock() = Some((digest, proposal.state.clone()));
+            }
+            let candidate_decides = arm == Arm::Candidate;
+            let (current, candidate) = if candidate_decides { (&outcome, (&live, took)) } else { (&live, (&outcome, asked)) };
+            if let Some(kind) = trial.compared(&Compared { object: &object, at, decision: &id, current, candidate }, candidate_decides) {
+                metrics.policy_differs(kind.as_str());
+            }
+        });
     }
 
     /// The last change that the status tells of, for a process that has just started.
@@ -366,6 +406,17 @@ pub(super) enum News {
     Decided,
     /// A decision changed the replicas.
     Acted,
+}
+
+/// How the records of an object fare.
+fn fate(window: &Window) -> Fate {
+    let share = window.latest(names::REFUSED).zip(window.latest(names::OFFERED));
+    // Little's law: what waits, over what leaves a second, is how long the newest will have waited.
+    let age = window.latest(names::BACKLOG).zip(window.latest(names::SENT));
+    Fate {
+        refused_share: share.map(|(refused, offered)| if offered > 0.0 { refused / offered } else { 0.0 }),
+        age_s: age.map(|(backlog, sent)| if backlog <= 0.0 { 0.0 } else { backlog / sent.max(1e-9) }.min(86_400.0)),
+    }
 }
 
 /// Decides. A policy may run until its deadline, and must not hold up others: unless it is known to be

@@ -125,6 +125,11 @@ impl Metrics {
         }
     }
 
+    /// A module on trial answered otherwise than the one that runs.
+    pub fn policy_differs(&self, kind: &'static str) {
+        self.families.policy_differences.get_or_create(&labels::Differs { kind }).inc();
+    }
+
     /// A tick of one object is over: it started `late` after it was due and ran for `took`, from observe to record.
     pub fn ticked(&self, late: Duration, took: Duration) {
         self.families.tick_lateness.observe(late.as_secs_f64());

@@ -145,7 +145,7 @@ mod tests {
     fn proposal() -> Invocation {
         let numbers = vec![NamedNumber { name: "load".into(), value: 9000.0, unit: "records/s".into() }];
         let rationale = Rationale { code: "FollowsLoad".into(), sentence: "9000 records/s are offered.".into(), numbers };
-        Invocation { outcome: Outcome::Proposal(Proposal { replicas: 12, rationale, state: vec![1] }), fuel: 1000 }
+        Invocation { outcome: Outcome::Proposal(Proposal { replicas: 12, rationale, state: vec![1] }), fuel: 1000, output: String::new() }
     }
 
     fn differing(yaml: &str, invocation: &Invocation) -> Vec<String> {
@@ -163,11 +163,11 @@ mod tests {
     #[test]
     fn an_answer_of_another_kind_is_one_mismatch() {
         assert_eq!(differing("{refusal: any}", &proposal()), ["answer"]);
-        let refused = Invocation { outcome: Outcome::Refusal(Refusal { code: "No".into(), sentence: String::new() }), fuel: 1 };
+        let refused = Invocation { outcome: Outcome::Refusal(Refusal { code: "No".into(), sentence: String::new() }), fuel: 1, output: String::new() };
         assert_eq!(differing("{replicas: 3}", &refused), ["answer"]);
         assert_eq!(differing("{refusal: Yes}", &refused), ["refusal"]);
         assert!(differing("{refusal: any}", &refused).is_empty() && differing("{refusal: No}", &refused).is_empty());
-        let failed = Invocation { outcome: Outcome::Failure(Failure { kind: FailureKind::Trap, message: String::new() }), fuel: 1 };
+        let failed = Invocation { outcome: Outcome::Failure(Failure { kind: FailureKind::Trap, message: String::new() }), fuel: 1, output: String::new() };
         assert!(differing("{failure: Trap}", &failed).is_empty());
         assert_eq!(differing("{failure: FuelExhausted}", &failed), ["failure"]);
     }

@@ -6,7 +6,7 @@ use super::expect::{Expect, Mismatch, check};
 use crate::policy::input::Input;
 use crate::policy::load::Component;
 use weir_core::scaling::{Invocation, Outcome, ScalingInput, ScalingPolicy};
-use weir_engine::Limits;
+use weir_engine::{Limits, Wasi};
 
 /// What came of a case.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ pub(crate) fn play(component: &Component, file: &File, case: &Case, limits: &Lim
     let params = case.params.as_ref().unwrap_or(&file.params).clone();
     let mut played = Played::default();
     let wanted = case.expect.as_ref().and_then(|expect| expect.load.as_deref());
-    let policy = match (component.load(params, limits.clone(), None).0, wanted) {
+    let policy = match (component.load(params, limits.clone(), Wasi::Deterministic, None).0, wanted) {
         (Ok(policy), None) => policy,
         (Ok(_), Some(reason)) => {
             played.wrong("", vec![Mismatch::new("loading", reason, "it loads")], String::new());

@@ -2,8 +2,8 @@
 
 use super::MetricsOptions;
 use super::labels::{
-    ApiFailure, ApiRequest, Applied, ApplyFailure, Clamped, Decided, EventOutcome, FAILURES, GUARDRAILS, Kinded, ObjectName, ObjectReplicas, PolicyFailure,
-    PolicyName, Readied, Scraped, Step, Stepped, Swapped, Told, Unhealthy, Verb,
+    ApiFailure, ApiRequest, Applied, ApplyFailure, Clamped, Decided, Differs, EventOutcome, FAILURES, GUARDRAILS, Kinded, ObjectName, ObjectReplicas,
+    PolicyFailure, PolicyName, Readied, Scraped, Step, Stepped, Swapped, Told, Unhealthy, Verb,
 };
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -29,6 +29,7 @@ pub(super) struct Families {
     pub(super) policy_failures: Family<PolicyFailure, Counter>,
     pub(super) policy_fuel: Histograms<PolicyName>,
     pub(super) policy_swaps: Family<Swapped, Counter>,
+    pub(super) policy_differences: Family<Differs, Counter>,
     pub(super) policy_swap_duration: Histogram,
     pub(super) policy_compile_duration: Histogram,
     pub(super) tick_duration: Histogram,
@@ -82,6 +83,7 @@ impl Families {
             policy_failures: Family::default(),
             policy_fuel: Family::new_with_constructor(fuel),
             policy_swaps: Family::default(),
+            policy_differences: Family::default(),
             policy_swap_duration: milliseconds(),
             policy_compile_duration: milliseconds(),
             tick_duration: milliseconds(),
@@ -124,6 +126,11 @@ impl Families {
         registry.register("policy_refusals", "Decisions that a policy refused", self.policy_refusals.clone());
         registry.register("policy_failures", "Calls of a policy that trapped, ran into a limit or made no sense", self.policy_failures.clone());
         registry.register("policy_fuel", "Fuel of one call, the same for the same snapshot on every machine", self.policy_fuel.clone());
+        registry.register(
+            "policy_differences",
+            "Snapshots on which a module on trial answered otherwise than the one that runs, by what it did",
+            self.policy_differences.clone(),
+        );
         registry.register("policy_swaps", "New versions by result: Accepted, or the gate that they failed at", self.policy_swaps.clone());
         registry.register_with_unit(
             "policy_swap_duration",

@@ -170,6 +170,7 @@ label_sets! {
     PolicyName { policy_namespace: String, policy: String }
     PolicyFailure { policy_namespace: String, policy: String, kind: &'static str }
     Swapped { result: &'static str }
+    Differs { kind: &'static str }
     Scraped { result: &'static str }
     ApiRequest { verb: &'static str, resource: &'static str, subresource: &'static str }
     ApiFailure { verb: &'static str, code: &'static str }

@@ -68,7 +68,8 @@ generate: ## Write the generated files (crds/yaml, bindings of the policy templa
 NODE_TESTS := config::a_configuration_that_is_refused health::what_is_wrong_with_pods records::no_record_is_lost rights::the_operator_needs silence:: surge::a_surge
 
 .PHONY: ci
-ci: lint ## What every change has to pass: lints, and all tests of the host but those of weir-e2e on real nodes
+ci: lint ## What every change has to pass: lints, and all tests but those of weir-e2e on real nodes
 	$(CARGO) build --workspace --all-targets
 	$(CLUSTER) build --all
+	$(CARGO) test --manifest-path policies/Cargo.toml --workspace
 	$(CLUSTER) run --level control-plane -- $(CARGO) test --workspace -- --test-threads=2 $(addprefix --skip ,$(NODE_TESTS))

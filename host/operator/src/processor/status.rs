@@ -33,6 +33,8 @@ pub(super) const RATES: Duration = Duration::from_secs(10);
 const NEAR: f64 = 0.1;
 /// A process that has just taken an object up does not write over what is known of it for this long.
 const FRESH: Duration = Duration::from_secs(10);
+/// How long a write may take that is under way when an actor ends.
+const LAST: Duration = Duration::from_millis(500);
 /// Any status is written at most this often, unless a decision acted.
 const ANY: Duration = Duration::from_secs(1);
 
@@ -461,10 +463,15 @@ impl Keeper {
         }
     }
 
-    /// Waits for what is under way.
+    /// Waits a moment for the write under way and gives it up then: whoever leads next writes it anew, and
+    /// a handover of thousands of objects must not wait for a busy server.
     pub(super) async fn finish(&mut self) {
-        while self.flight.is_some() {
-            self.written().await;
+        self.next = None;
+        if self.flight.is_some()
+            && tokio::time::timeout(LAST, self.written()).await.is_err()
+            && let Some(flight) = self.flight.take()
+        {
+            flight.task.abort();
         }
     }
 }

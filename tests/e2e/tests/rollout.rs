@@ -10,7 +10,7 @@ use std::time::Duration;
 use weir_cluster::{Cluster, Level, TestNamespace, shared, wait_until};
 use weir_e2e::{Answer, Operator, Prometheus, apply_crds, component, processor, program, ship, wasm_policy};
 
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(60);
 const USERS: usize = 10;
 
 struct Setting {
@@ -108,7 +108,7 @@ fn last(status: &Value) -> (&str, &str, &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_good_canary_grows_step_by_step_outlives_the_operator_and_takes_over() -> Result<()> {
-    let rollout = json!({ "strategy": "Canary", "steps": [30, 60], "bake": "6s", "minDecisions": 5 });
+    let rollout = json!({ "strategy": "Canary", "steps": [30, 60], "bake": "12s", "minDecisions": 5 });
     let mut setting = Setting::new("canary", rollout).await?;
     setting.ship("fixed-5")?;
     let five = |setting: &Setting| -> Result<usize> { Ok(count(&setting.replicas()?, 5)) };

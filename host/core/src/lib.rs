@@ -7,6 +7,7 @@
 //!
 //! | module | step | what it is |
 //! |---|---|---|
+//! | [`errors`] | | an error with its causes as text |
 //! | [`ids`] | | names, digests and times |
 //! | [`window`] | snapshot | measured series as columns |
 //! | [`scaling`] | decide | what a scaling policy is given and what it answers |
@@ -21,6 +22,7 @@
 pub mod capacity;
 pub mod decision;
 pub mod drain;
+pub mod errors;
 pub mod guardrails;
 pub mod health;
 pub mod ids;

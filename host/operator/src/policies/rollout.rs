@@ -116,8 +116,14 @@ pub(super) enum Tried {
 }
 
 /// Verifies a fetched module and puts it on trial, where the plan asks for one.
-pub(super) async fn try_out(context: &Context, entry: &Entry, spec: &WasmPolicy, candidate: &Candidate, trust: &Trust, report: &mut Report) -> Tried {
-    let Some((rollout, plan)) = plan(spec) else { return Tried::NotNow(None) };
+pub(super) async fn try_out(
+    context: &Context,
+    entry: &Entry,
+    (spec, (rollout, plan)): (&WasmPolicy, &(&Rollout, Plan)),
+    candidate: &Candidate,
+    trust: &Trust,
+    report: &mut Report,
+) -> Tried {
     let new = match entry.slot.prepare_signed(candidate, trust).await {
         Err(error) => {
             end(entry, report);
@@ -181,10 +187,10 @@ pub(super) async fn try_out(context: &Context, entry: &Entry, spec: &WasmPolicy,
     {
         return Tried::OnTrial;
     }
-    let trial = Trial::new(new.clone(), percent(&plan, 0), now);
+    let trial = Trial::new(new.clone(), percent(plan, 0), now);
     if let Some(known) = spec.status.as_ref().and_then(|status| status.candidate.as_ref()).filter(|known| known.digest == digest) {
         let seen = seen_before(known);
-        trial.resume(&seen, percent(&plan, seen.step));
+        trial.resume(&seen, percent(plan, seen.step));
     }
     tracing::info!(policy = %entry.object, %digest, percent = trial.percent(), "a new module is on trial, the last good one goes on");
     entry.set_trial(Some(Arc::new(trial)));
@@ -214,9 +220,9 @@ fn seen_before(known: &OnTrial) -> Seen {
     }
 }
 
-/// Looks at the trial. True: it has ended.
-pub(super) async fn look(context: &Context, entry: &Entry, spec: &WasmPolicy, shipped: &mut Option<Shipped>, report: &mut Report) -> bool {
-    let (Some((_, plan)), Some(trial)) = (plan(spec), entry.trial()) else { return false };
+/// Looks at the trial, and ends it when it is time.
+pub(super) async fn look(context: &Context, entry: &Entry, spec: &WasmPolicy, shipped: &mut Option<Shipped>, report: &mut Report) {
+    let (Some((_, plan)), Some(trial)) = (plan(spec), entry.trial()) else { return };
     let now = context.now();
     let (seen, latest) = trial.seen();
     let (digest, version) = (trial.digest().to_string(), trial.policy.stamp().version.clone());
@@ -228,19 +234,16 @@ pub(super) async fn look(context: &Context, entry: &Entry, spec: &WasmPolicy, sh
                 report.told = Some(Instant::now());
                 report.trial = Some(tell(&plan, &trial, &seen, latest, message));
             }
-            false
         }
         Next::Step(step) => {
             trial.enter(step, percent(&plan, step), now);
             tracing::info!(policy = %entry.object, digest, percent = trial.percent(), "the trial goes on to its next step");
             report.told = None;
-            false
         }
         Next::Promote(message) => {
-            entry.set_trial(None);
+            end(entry, report);
             entry.slot.swap(trial.policy.clone());
             entry.swapped();
-            report.trial = None;
             report.ended(revision(now, &digest, &version, "Promoted", "AllGatesHeld", &message));
             let shipped = shipped.take();
             report.accepted(now, &trial.policy, shipped.as_ref().and_then(|shipped| shipped.revision.clone()));
@@ -248,18 +251,15 @@ pub(super) async fn look(context: &Context, entry: &Entry, spec: &WasmPolicy, sh
             if let Some(shipped) = shipped {
                 keep::keep(context, spec, &trial.digest(), &shipped.kept).await;
             }
-            true
         }
         Next::RollBack { gate, sentence } => {
-            entry.set_trial(None);
-            report.trial = None;
+            end(entry, report);
             context.metrics.policy_rejected(gate);
             tracing::warn!(policy = %entry.object, digest, gate, sentence, "the new module failed its trial: the last good one goes on for all");
             report.ended(revision(now, &digest, &version, weir_crds::conditions::reason::ROLLED_BACK, gate, &sentence));
             report.refused(now, Some(trial.digest()), gate, &format!("the trial ended: {sentence}"));
             // Whoever was decided for by the new one is looked at again at once.
             entry.wake_users();
-            true
         }
     }
 }

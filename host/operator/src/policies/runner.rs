@@ -98,8 +98,8 @@ pub async fn run(context: Arc<Context>, entry: Arc<Entry>) {
                 () = entry.users_changed.notified() => {}
                 changed = leadership.changed() => if changed.is_err() { return } else if waits { break },
                 () = tokio::time::sleep(rollout::LOOK), if entry.trial().is_some() => {
-                    if context.leadership.is_leader() && rollout::look(&context, &entry, &policy, &mut shipped, &mut report).await {
-                        entry.seen.lock().take();
+                    if context.leadership.is_leader() {
+                        rollout::look(&context, &entry, &policy, &mut shipped, &mut report).await;
                     }
                 }
                 () = tokio::time::sleep_until(again.unwrap_or_else(Instant::now).into()), if again.is_some() => break,
@@ -274,19 +274,15 @@ async fn load(
     let trust = Trust { rules: rules.to_vec(), signatures: *signatures };
     let kept = Kept { bytes: bytes.clone(), params: candidate.params.clone(), signatures: trust.signatures.clone() };
     let mut begun = Instant::now();
-    let (outcome, stages) = if rollout::plan(spec).is_none() {
-        rollout::end(entry, report);
-        let loaded = entry.slot.load_signed(&candidate, &trust).await;
-        (loaded.outcome, loaded.stages)
-    } else {
-        let mut tried = rollout::try_out(context, entry, spec, &candidate, &trust, report).await;
+    let (outcome, stages) = if let Some(plan) = rollout::plan(spec) {
+        let mut tried = rollout::try_out(context, entry, (spec, &plan), &candidate, &trust, report).await;
         if matches!(tried, Tried::Recall) {
             recall(context, entry, spec, rules.to_vec(), report).await;
             if !context.leadership.is_leader() && entry.current().is_some() {
                 return Loaded::WAITS;
             }
             begun = Instant::now();
-            tried = rollout::try_out(context, entry, spec, &candidate, &trust, report).await;
+            tried = rollout::try_out(context, entry, (spec, &plan), &candidate, &trust, report).await;
         }
         let outcome = match tried {
             Tried::Take(policy) => {
@@ -310,15 +306,18 @@ async fn load(
             }
         };
         (outcome, StageTimes { total: begun.elapsed(), ..StageTimes::default() })
+    } else {
+        rollout::end(entry, report);
+        let loaded = entry.slot.load_signed(&candidate, &trust).await;
+        (loaded.outcome, loaded.stages)
     };
-    let loaded = (outcome, stages);
-    match loaded.0 {
+    match outcome {
         LoadOutcome::Swapped { policy, .. } => {
             entry.swapped();
-            let took = seen.map_or(loaded.1.total, |seen| seen.elapsed());
-            context.metrics.policy_compiled(loaded.1.compile);
+            let took = seen.map_or(stages.total, |seen| seen.elapsed());
+            context.metrics.policy_compiled(stages.compile);
             context.metrics.policy_swapped(took);
-            tracing::info!(policy = %entry.object, digest = %policy.stamp().digest, took_ms = took.as_secs_f64() * 1e3, probes = loaded.1.probes, "policy loaded");
+            tracing::info!(policy = %entry.object, digest = %policy.stamp().digest, took_ms = took.as_secs_f64() * 1e3, probes = stages.probes, "policy loaded");
             report.accepted(context.now(), &policy, revision);
             keep::keep(context, spec, &policy.stamp().digest, &kept).await;
         }
@@ -332,7 +331,7 @@ async fn load(
         LoadOutcome::Refused { error, .. } => {
             context.metrics.policy_rejected(error.reason());
             tracing::warn!(policy = %entry.object, reason = error.reason(), %error, "policy refused, the last good one goes on");
-            report.refused(context.now(), Some(Digest::of(&bytes)), error.reason(), &error.to_string());
+            report.refused(context.now(), Some(of_bytes), error.reason(), &error.to_string());
         }
     }
     Loaded::default()

@@ -133,17 +133,14 @@ impl Report {
             (None, None) => conditions.set(kind::READY, Status::Unknown, reason::STARTING, "the module is being loaded"),
         }
         let trial = self.trial.as_ref();
-        match (&self.rejected, &self.stale) {
-            _ if trial.is_some() => {
-                let message = trial.map_or("", |trial| trial.message.as_str());
-                conditions.set(kind::LATEST_ACCEPTED, Status::Unknown, reason::ON_TRIAL, message);
-            }
-            (Some(rejected), _) => conditions.set(kind::LATEST_ACCEPTED, Status::False, &rejected.reason, &rejected.message),
-            (None, Some(stale)) => conditions.set(kind::LATEST_ACCEPTED, Status::Unknown, super::fetch::OUTAGE, stale),
-            (None, None) if self.loaded_once => {
+        match (trial, &self.rejected, &self.stale) {
+            (Some(trial), ..) => conditions.set(kind::LATEST_ACCEPTED, Status::Unknown, reason::ON_TRIAL, &trial.message),
+            (None, Some(rejected), _) => conditions.set(kind::LATEST_ACCEPTED, Status::False, &rejected.reason, &rejected.message),
+            (None, None, Some(stale)) => conditions.set(kind::LATEST_ACCEPTED, Status::Unknown, super::fetch::OUTAGE, stale),
+            (None, None, None) if self.loaded_once => {
                 conditions.set(kind::LATEST_ACCEPTED, Status::True, reason::AS_EXPECTED, "the newest module of the source runs")
             }
-            (None, None) => conditions.set(kind::LATEST_ACCEPTED, Status::Unknown, reason::STARTING, "the module is being loaded"),
+            (None, None, None) => conditions.set(kind::LATEST_ACCEPTED, Status::Unknown, reason::STARTING, "the module is being loaded"),
         }
         let digest = self.running.as_ref().map(|running| running.digest.trim_start_matches("sha256:").chars().take(12).collect());
         WasmPolicyStatus {

@@ -100,8 +100,7 @@ pub(super) struct Actor {
     pub(super) quiet: super::drain::Quiet,
     pub(super) keeper: Keeper,
     /// When the status was computed last, from what, and what came of it.
-    pub(super) glanced: Option<(Instant, u64)>,
-    pub(super) readiness: Readiness,
+    pub(super) glanced: Option<(Instant, u64, Readiness)>,
     pub(super) tracked: Tracked,
     pub(super) decide_now: Arc<Notify>,
 }
@@ -239,7 +238,6 @@ impl Actor {
             quiet: super::drain::Quiet::default(),
             keeper,
             glanced: None,
-            readiness: Readiness::Unknown,
             tracked,
             decide_now: Arc::default(),
         }

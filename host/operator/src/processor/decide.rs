@@ -315,10 +315,9 @@ impl Actor {
         let now = self.context.now();
         let counts = facts::counts(&members);
         let findings: Vec<Finding> = facts::health(now, &members);
-        let glance = self.glance(&members, &findings);
-        let fresh = !self.keeper.is_lost() && self.glanced.as_ref().is_some_and(|(at, _)| at.elapsed() < status::RATES);
+        let glance = self.glance(&members, counts, &findings);
         let ready = match &self.glanced {
-            Some((_, known)) if news == News::Decided && fresh && *known == glance => self.readiness,
+            Some((at, known, ready)) if news == News::Decided && !self.keeper.is_lost() && at.elapsed() < status::RATES && *known == glance => *ready,
             _ => self.renew_status(now, &members, counts, &findings, (glance, news)),
         };
         self.tracked.set(&ObjectState {
@@ -332,7 +331,7 @@ impl Actor {
 
     /// All that a status tells besides numbers that only have to be right every [`status::RATES`], as one
     /// number: while it stays the same, a tick does not compute the status anew.
-    fn glance(&self, members: &Arc<Members>, findings: &[Finding]) -> u64 {
+    fn glance(&self, members: &Arc<Members>, counts: facts::Counts, findings: &[Finding]) -> u64 {
         let mut hasher = std::hash::DefaultHasher::new();
         if let Some(decision) = &self.decision {
             (decision.verdict, &decision.reason, decision.from, decision.to, decision.clamps.len()).hash(&mut hasher);
@@ -345,7 +344,7 @@ impl Actor {
             }
         }
         let metrics = self.metrics.as_ref().map(|metrics| if let MetricsHealth::NotReady { reason, .. } = metrics { reason.as_str() } else { "" });
-        let objectives = self.valid.as_ref().and_then(|valid| status::objectives(valid, self.window.as_ref(), facts::counts(members)));
+        let objectives = self.valid.as_ref().and_then(|valid| status::objectives(valid, self.window.as_ref(), counts));
         (
             Arc::as_ptr(members) as usize,
             findings.len(),
@@ -386,14 +385,14 @@ impl Actor {
             confirmed: self.config.as_ref().and_then(|outcome| outcome.confirmed),
             draining: &self.draining,
         });
-        self.readiness = match computed.conditions.first().map(|condition| condition.status.as_str()) {
+        let ready = match computed.conditions.first().map(|condition| condition.status.as_str()) {
             Some("True") => Readiness::True,
             Some("False") => Readiness::False,
             _ => Readiness::Unknown,
         };
         let told = self.keeper.write(&self.context, &self.processor, computed, news == News::Acted);
-        self.glanced = told.then(|| (Instant::now(), glance));
-        self.readiness
+        self.glanced = told.then(|| (Instant::now(), glance, ready));
+        ready
     }
 }
 
@@ -411,11 +410,9 @@ pub(super) enum News {
 /// How the records of an object fare.
 fn fate(window: &Window) -> Fate {
     let share = window.latest(names::REFUSED).zip(window.latest(names::OFFERED));
-    // Little's law: what waits, over what leaves a second, is how long the newest will have waited.
-    let age = window.latest(names::BACKLOG).zip(window.latest(names::SENT));
     Fate {
         refused_share: share.map(|(refused, offered)| if offered > 0.0 { refused / offered } else { 0.0 }),
-        age_s: age.map(|(backlog, sent)| if backlog <= 0.0 { 0.0 } else { backlog / sent.max(1e-9) }.min(86_400.0)),
+        age_s: status::waiting(window).map(|age| age.min(86_400.0)),
     }
 }
 

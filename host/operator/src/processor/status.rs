@@ -254,10 +254,8 @@ pub(super) fn objectives(valid: &Valid, window: Option<&Window>, counts: Counts)
     let (wanted, window) = (valid.objectives, window?);
     let mut missed = Vec::new();
     let mut known = false;
-    if let (Some(limit), Some(backlog), Some(sent)) = (wanted.freshness, window.latest(names::BACKLOG), window.latest(names::SENT)) {
+    if let (Some(limit), Some(age)) = (wanted.freshness, waiting(window)) {
         known = true;
-        // Little's law: what waits, over what leaves a second, is how long the newest will have waited.
-        let age = if backlog <= 0.0 { 0.0 } else { backlog / sent.max(1e-9) };
         if age > limit {
             missed.push(format!(
                 "freshness: the oldest waiting record is about {} s old, {limit} s are allowed",
@@ -283,6 +281,13 @@ pub(super) fn objectives(valid: &Valid, window: Option<&Window>, counts: Counts)
         return None;
     }
     Some(if missed.is_empty() { (Status::True, "all objectives are kept".to_owned()) } else { (Status::False, missed.join("; ")) })
+}
+
+/// Seconds that the newest record will have waited; `None`: not measured. Little's law: what waits, over
+/// what leaves a second.
+pub(super) fn waiting(window: &Window) -> Option<f64> {
+    let (backlog, sent) = window.latest(names::BACKLOG).zip(window.latest(names::SENT))?;
+    Some(if backlog <= 0.0 { 0.0 } else { backlog / sent.max(1e-9) })
 }
 
 fn mean(window: &Window, name: &str) -> Option<f64> {

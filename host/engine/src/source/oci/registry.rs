@@ -11,8 +11,8 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Certificate, Client, Method, Response, StatusCode, Url, redirect};
 use serde::Deserialize;
-use std::error::Error as _;
 use std::time::Duration;
+use weir_core::errors::chain;
 use weir_core::ids::Digest;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -305,18 +305,4 @@ impl Session {
 
 fn answers(status: StatusCode, detail: &str) -> String {
     format!("it answers {} {detail}", status.as_u16()).trim().to_owned()
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let next_text = next.to_string();
-        if !text.contains(&next_text) {
-            text = format!("{text}: {next_text}");
-        }
-        cause = next.source();
-    }
-    text
 }

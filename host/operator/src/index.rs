@@ -307,7 +307,7 @@ fn labelled(view: &WorkloadView) -> Option<ObjectRef> {
 fn belongs(pod: &PodView, object: &ObjectRef, selector: Option<&Selector>) -> bool {
     match selector {
         None => pod.processor.as_deref() == Some(object.name.as_str()),
-        Some(selector) => selector.matches(&pod.labels),
+        Some(selector) => selector.matches(|key| pod.labels.get(key)),
     }
 }
 

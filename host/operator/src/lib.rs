@@ -15,6 +15,7 @@ pub mod conditions;
 pub mod config;
 pub mod context;
 pub mod index;
+pub mod labels;
 pub mod policies;
 pub mod processor;
 mod run;

@@ -310,7 +310,8 @@ impl Policies {
         let allowed = entry.spec.borrow().spec.allowed_namespaces.clone();
         let serves = allowed.is_some_and(|selector| {
             let everything = selector.match_labels.iter().flatten().next().is_none() && selector.match_expressions.iter().flatten().next().is_none();
-            everything || self.namespaces.read().get(namespace).is_some_and(|labels| Selector::from(selector).matches(labels))
+            everything
+                || self.namespaces.read().get(namespace).is_some_and(|labels| Selector::from(&selector).matches(|key| labels.get(key).map(String::as_str)))
         });
         if serves { Ok(entry) } else { Err(Unresolved::NotAllowed(object)) }
     }

@@ -75,7 +75,8 @@ pub(super) struct Actor {
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
     pub(super) adopted: bool,
-    pub(super) config: Option<rollout::Outcome>,
+    /// Collectors only, so it takes no room in others.
+    pub(super) config: Option<Box<rollout::Outcome>>,
     pub(super) rejected: Option<Rejected>,
     pub(super) config_due: Option<Instant>,
     /// When to decide before the next tick is due.
@@ -106,10 +107,13 @@ pub(super) struct Actor {
 }
 
 /// Runs until stopped or the object is gone.
+///
+/// The futures of the steps are boxed: kept inside this one, which every object holds all the time, they
+/// would take 12 kB of each.
 pub(super) async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watch::Receiver<Arc<LogProcessor>>, wake: Arc<Notify>, stop: CancellationToken) {
     let processor = spec.borrow_and_update().clone();
     let mut actor = Actor::new(context, object, processor);
-    actor.configure().await;
+    Box::pin(actor.configure()).await;
     let mut ticks = actor.ticks();
     let mut pass_due = true;
     if actor.can_wait() {
@@ -136,13 +140,14 @@ pub(super) async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watc
         if pass_due {
             pass_due = false;
             if actor.processor.metadata.deletion_timestamp.is_some() {
-                if actor.release().await {
+                if Box::pin(actor.release()).await {
                     break;
                 }
             } else {
-                actor.pass().await;
+                Box::pin(actor.pass()).await;
             }
         }
+        actor.refresh(&spec);
         let retry = actor.next_look();
         tokio::select! {
             biased;
@@ -151,32 +156,42 @@ pub(super) async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watc
                 if changed.is_err() { break }
                 actor.processor = spec.borrow_and_update().clone();
                 let interval = actor.interval();
-                actor.configure().await;
+                Box::pin(actor.configure()).await;
                 if actor.interval() != interval { ticks = actor.ticks(); }
                 pass_due = true;
             }
             () = actor.decide_now.notified() => {
                 // The grid moves: still one decision per interval, none twice.
                 ticks.reset();
-                actor.tick(Duration::ZERO).await;
+                Box::pin(actor.tick(Duration::ZERO)).await;
             }
             due = ticks.tick() => {
                 let late = Instant::now().saturating_duration_since(due.into_std());
-                actor.tick(late).await;
+                Box::pin(actor.tick(late)).await;
                 actor.early = actor.rises().then(|| Instant::now() + actor.interval().mul_f64(SOON));
             }
             () = sleep_until(actor.early) => {
                 actor.early = None;
-                actor.tick(Duration::ZERO).await;
+                Box::pin(actor.tick(Duration::ZERO)).await;
             }
             () = wake.notified() => pass_due = true,
             () = sleep_until(retry) => pass_due = true,
             () = actor.keeper.written() => {}
         }
     }
-    actor.keeper.finish().await;
+    Box::pin(actor.keeper.finish()).await;
     actor.leave_policy();
     actor.context.index.write().unregister(&actor.object);
+}
+
+/// Whether an actor has to look at an object anew. A status write comes back as a change, too; the actor
+/// knows what it wrote.
+pub(super) fn is_news(held: &LogProcessor, newest: &LogProcessor) -> bool {
+    let (held, newest) = (&held.metadata, &newest.metadata);
+    held.generation != newest.generation
+        || held.uid != newest.uid
+        || held.deletion_timestamp != newest.deletion_timestamp
+        || held.annotations != newest.annotations
 }
 
 /// A number from 0 to 1 that an object always has.
@@ -282,6 +297,14 @@ impl Actor {
         count > 0 && newest > 0.0 && newest >= RISE * sum / f64::from(count)
     }
 
+    /// Takes a newer copy of the same spec, so that each object is held once.
+    fn refresh(&mut self, spec: &watch::Receiver<Arc<LogProcessor>>) {
+        let newest = spec.borrow();
+        if !Arc::ptr_eq(&newest, &self.processor) && !is_news(&self.processor, &newest) {
+            self.processor = newest.clone();
+        }
+    }
+
     fn next_look(&self) -> Option<Instant> {
         self.retry_at.into_iter().chain(self.config_due).min()
     }
@@ -312,7 +335,7 @@ impl Actor {
                     self.adopted = false;
                     // One that was adopted before need not be looked for.
                     let mut index = self.context.index.write();
-                    let known = index.workload(key).filter(|known| known.labels.get(weir_crds::names::LABEL_PROCESSOR) == Some(&self.object.name));
+                    let known = index.workload(key).filter(|known| known.labels.get(weir_crds::names::LABEL_PROCESSOR) == Some(self.object.name.as_str()));
                     if let Some(known) = known {
                         index.register(&self.object, key.clone(), Some(adopt::selector(&known)));
                     }
@@ -403,7 +426,7 @@ impl Actor {
     async fn let_strays_go(&self, valid: &Valid) -> Result<(), Trouble> {
         let strays = self.context.index.read().strays(&self.object, &valid.workload_key());
         let ours = self.object.to_string();
-        for stray in strays.iter().filter(|stray| stray.annotations.get(weir_crds::names::ANNOTATION_SCALED_BY) == Some(&ours)) {
+        for stray in strays.iter().filter(|stray| stray.annotations.get(weir_crds::names::ANNOTATION_SCALED_BY) == Some(ours.as_str())) {
             let failed = |error: kube::Error| Trouble { reason: reason::APPLY_FAILED, message: format!("{} can't be released: {}", stray.key, chain(&error)) };
             adopt::release(&self.context, &stray.key).await.map_err(failed)?;
         }
@@ -465,14 +488,14 @@ impl Actor {
                         findings: &findings,
                         intake,
                         rejected: self.rejected.as_ref(),
-                        before: self.config.as_ref(),
+                        before: self.config.as_deref(),
                     };
                     let outcome = rollout::run(&self.context, &known, &mut self.ensured).await.map_err(trouble)?;
                     self.rejected.clone_from(&outcome.step.rejected);
                     self.config_due = outcome.look_again.map(|wait| Instant::now() + wait);
-                    self.config = Some(outcome);
+                    self.config = Some(Box::new(outcome));
                 }
-                let outcome = self.config.as_ref();
+                let outcome = self.config.as_deref();
                 let deploy = match outcome.map(|outcome| (outcome.step.deploy.as_ref(), outcome.earlier.as_ref())) {
                     Some((Some(hash), _)) if hash == revision.hash() => Deploy::Desired,
                     Some((Some(_), Some(earlier))) => Deploy::Earlier(earlier),

@@ -359,9 +359,9 @@ pub(super) fn last_decision(decision: &Decision) -> LastDecision {
 pub(super) struct Keeper {
     /// As the API server has it, or will when the write under way succeeds.
     pub(super) written: LogProcessorStatus,
-    flight: Option<Flight>,
+    flight: Option<Box<Flight>>,
     /// What came while a write was under way.
-    next: Option<(Arc<LogProcessor>, LogProcessorStatus)>,
+    next: Option<Box<(Arc<LogProcessor>, LogProcessorStatus)>>,
     /// The last write failed: what the API server has is not known.
     lost: bool,
     last: Option<Instant>,
@@ -412,7 +412,7 @@ impl Keeper {
             return false;
         }
         if self.flight.is_some() {
-            self.next = Some((processor.clone(), status));
+            self.next = Some(Box::new((processor.clone(), status)));
         } else {
             self.begin(context.clone(), processor.clone(), status);
         }
@@ -432,7 +432,7 @@ impl Keeper {
         });
         let task = tokio::spawn(async move { api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await.map(drop) });
         let before = std::mem::replace(&mut self.written, status);
-        self.flight = Some(Flight { context, processor, before, task });
+        self.flight = Some(Box::new(Flight { context, processor, before, task }));
     }
 
     /// True when the last write failed.
@@ -444,7 +444,8 @@ impl Keeper {
     pub(super) async fn written(&mut self) {
         let Some(flight) = &mut self.flight else { return std::future::pending().await };
         let answer = (&mut flight.task).await;
-        let Some(Flight { context, processor, before, .. }) = self.flight.take() else { return };
+        let Some(flight) = self.flight.take() else { return };
+        let Flight { context, processor, before, .. } = *flight;
         self.lost = match answer {
             Ok(Ok(())) => {
                 announce(&context, &processor, &before, &self.written);
@@ -461,7 +462,7 @@ impl Keeper {
             }
             Err(_) => true,
         };
-        if let Some((processor, status)) = self.next.take()
+        if let Some((processor, status)) = self.next.take().map(|next| *next)
             && context.leadership.is_leader()
         {
             self.begin(context, processor, status);

@@ -19,7 +19,7 @@ use weir_core::trial::{Calls, Difference, Next, Plan, Seen, Word, judge};
 use weir_crds::WasmPolicy;
 use weir_crds::wasm_policy::{OnTrial, Promotion, Revision, Rollout, Strategy};
 use weir_engine::verify::Trust;
-use weir_engine::{Candidate, LoadError, Policy, Ready};
+use weir_engine::{Candidate, LoadError, Policy, Prepared, Ready, StageTimes};
 
 /// How often a trial is looked at.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
@@ -85,7 +85,7 @@ pub(super) async fn back(context: &Context, entry: &Entry, spec: &WasmPolicy, tr
         return;
     };
     let candidate = Candidate { bytes, params, digest: None, ..runner::candidate(entry, spec) };
-    match entry.slot.load_signed(&candidate, &Trust { rules: trust.rules.clone(), signatures }).await.outcome {
+    match runner::load_signed(context, entry, &candidate, &Trust { rules: trust.rules.clone(), signatures }).await.outcome {
         weir_engine::LoadOutcome::Swapped { policy, .. } => {
             entry.swapped();
             tracing::info!(policy = %entry.object, from = digest, to = %policy.stamp().digest, "rolled back to the module before, as spec.rollout.abort asks");
@@ -123,8 +123,21 @@ pub(super) async fn try_out(
     candidate: &Candidate,
     trust: &Trust,
     report: &mut Report,
+) -> (Tried, StageTimes) {
+    let Prepared { result, stages } = entry.slot.prepare_signed(candidate, trust).await;
+    runner::loaded(context, entry, &stages, result.as_ref().err());
+    (judge_prepared(context, entry, (spec, (*rollout, plan)), result, report), stages)
+}
+
+/// What becomes of a module that may run, or of one that may not.
+fn judge_prepared(
+    context: &Context,
+    entry: &Entry,
+    (spec, (rollout, plan)): (&WasmPolicy, (&Rollout, &Plan)),
+    prepared: Result<Ready, LoadError>,
+    report: &mut Report,
 ) -> Tried {
-    let new = match entry.slot.prepare_signed(candidate, trust).await {
+    let new = match prepared {
         Err(error) => {
             end(entry, report);
             return Tried::Refused(error);

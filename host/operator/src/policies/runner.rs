@@ -2,7 +2,7 @@
 //! Touches the network and, for `source.file`, the policy folder. One task per WasmPolicy.
 
 use super::Entry;
-use super::fetch::Oci;
+use super::fetch::{Oci, jitter};
 use super::keep::{self, Kept};
 use super::rollout::{self, Shipped, Tried};
 use super::status::{self, Report};
@@ -25,10 +25,13 @@ use weir_engine::source::builtin::builtin;
 use weir_engine::source::config_map::{from_config_map, signature_key};
 use weir_engine::source::folder::{FolderConfig, FolderEvent, FolderSource};
 use weir_engine::verify::{Rules, Signatures, Trust};
-use weir_engine::{Candidate, Limits, LoadOutcome, StageTimes, Wasi};
+use weir_engine::{Candidate, Limits, LoadOutcome, LoadReport, StageTimes, Wasi};
 
 /// Wait before a source is read again that could not be read for a reason that may pass.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// Longest wait before a module is loaded again whose compiler was not left to finish.
+const LONGEST_RETRY: Duration = Duration::from_secs(300);
 
 /// Bytes of a source, or why there are none.
 pub(super) enum Fetched {
@@ -225,6 +228,7 @@ pub(super) fn candidate(entry: &Entry, policy: &WasmPolicy) -> Candidate {
 }
 
 /// Loads what was fetched.
+#[tracing::instrument(level = "debug", skip_all, fields(policy = %entry.object))]
 async fn load(
     context: &Context,
     entry: &Entry,
@@ -273,16 +277,14 @@ async fn load(
     let candidate = Candidate { bytes: bytes.clone(), digest, ..candidate(entry, policy) };
     let trust = Trust { rules: rules.to_vec(), signatures: *signatures };
     let kept = Kept { bytes: bytes.clone(), params: candidate.params.clone(), signatures: trust.signatures.clone() };
-    let mut begun = Instant::now();
     let (outcome, stages) = if let Some(plan) = rollout::plan(spec) {
-        let mut tried = rollout::try_out(context, entry, (spec, &plan), &candidate, &trust, report).await;
+        let (mut tried, mut stages) = rollout::try_out(context, entry, (spec, &plan), &candidate, &trust, report).await;
         if matches!(tried, Tried::Recall) {
             recall(context, entry, spec, rules.to_vec(), report).await;
             if !context.leadership.is_leader() && entry.current().is_some() {
                 return Loaded::WAITS;
             }
-            begun = Instant::now();
-            tried = rollout::try_out(context, entry, (spec, &plan), &candidate, &trust, report).await;
+            (tried, stages) = rollout::try_out(context, entry, (spec, &plan), &candidate, &trust, report).await;
         }
         let outcome = match tried {
             Tried::Take(policy) => {
@@ -305,17 +307,16 @@ async fn load(
                 return Loaded::default();
             }
         };
-        (outcome, StageTimes { total: begun.elapsed(), ..StageTimes::default() })
+        (outcome, stages)
     } else {
         rollout::end(entry, report);
-        let loaded = entry.slot.load_signed(&candidate, &trust).await;
+        let loaded = load_signed(context, entry, &candidate, &trust).await;
         (loaded.outcome, loaded.stages)
     };
     match outcome {
         LoadOutcome::Swapped { policy, .. } => {
             entry.swapped();
             let took = seen.map_or(stages.total, |seen| seen.elapsed());
-            context.metrics.policy_compiled(stages.compile);
             context.metrics.policy_swapped(took);
             tracing::info!(policy = %entry.object, digest = %policy.stamp().digest, took_ms = took.as_secs_f64() * 1e3, probes = stages.probes, "policy loaded");
             report.accepted(context.now(), &policy, revision);
@@ -332,9 +333,49 @@ async fn load(
             context.metrics.policy_rejected(error.reason());
             tracing::warn!(policy = %entry.object, reason = error.reason(), %error, "policy refused, the last good one goes on");
             report.refused(context.now(), Some(of_bytes), error.reason(), &error.to_string());
+            if error.may_pass() {
+                report.retries = report.retries.saturating_add(1);
+                return Loaded { waits: false, again: Some(pause(report.retries)) };
+            }
         }
     }
+    report.retries = 0;
     Loaded::default()
+}
+
+/// The pause before a load is tried again for the n-th time in a row: it doubles, up to five minutes, so that
+/// a module for which the pod has too little memory does not keep the kernel busy.
+fn pause(retries: u32) -> Duration {
+    jitter(RETRY.saturating_mul(1 << retries.saturating_sub(1).min(6)).min(LONGEST_RETRY))
+}
+
+/// Loads, and tells what came of it.
+pub(super) async fn load_signed(context: &Context, entry: &Entry, candidate: &Candidate, trust: &Trust) -> LoadReport {
+    let loaded = entry.slot.load_signed(candidate, trust).await;
+    let refused = if let LoadOutcome::Refused { error, .. } = &loaded.outcome { Some(error) } else { None };
+    self::loaded(context, entry, &loaded.stages, refused);
+    loaded
+}
+
+/// Tells what each stage of a load took: to the metrics, and to the trace as a span.
+pub(super) fn loaded(context: &Context, entry: &Entry, stages: &StageTimes, refused: Option<&LoadError>) {
+    context.metrics.policy_loaded(stages, refused);
+    let ms = |took: Duration| took.as_secs_f64() * 1e3;
+    tracing::debug!(
+        policy = %entry.object,
+        refused = refused.map(LoadError::reason),
+        compiled = ?stages.compiled,
+        unpack_ms = ms(stages.unpack),
+        verify_ms = ms(stages.verify),
+        inspect_ms = ms(stages.inspect),
+        queue_ms = ms(stages.queue),
+        compile_ms = ms(stages.compile),
+        describe_ms = ms(stages.describe),
+        params_ms = ms(stages.params),
+        probe_ms = ms(stages.probe),
+        total_ms = ms(stages.total),
+        "module went through the stages of a load"
+    );
 }
 
 /// Goes on with the module that ran last, when nothing runs: this process has just started, and the
@@ -344,7 +385,7 @@ async fn recall(context: &Context, entry: &Entry, policy: &WasmPolicy, rules: Ve
     let Ok(digest) = running.digest.parse::<Digest>() else { return };
     let Some(Kept { bytes, params, signatures }) = keep::recall(context, policy, keep::Which::LastGood).await else { return };
     let candidate = Candidate { object: entry.object.clone(), bytes, digest: Some(digest), params, limits: limits(policy), wasi: wasi(policy) };
-    match entry.slot.load_signed(&candidate, &Trust { rules, signatures }).await.outcome {
+    match load_signed(context, entry, &candidate, &Trust { rules, signatures }).await.outcome {
         LoadOutcome::Swapped { policy, .. } | LoadOutcome::Unchanged { policy } => {
             entry.swapped();
             tracing::info!(policy = %entry.object, %digest, "the source gives no module that can run: the last good one goes on, from the copy in the cluster");

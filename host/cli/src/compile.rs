@@ -12,13 +12,13 @@ pub(crate) struct Args {
     /// Seconds of processor time.
     #[arg(long)]
     cpu_seconds: u64,
-    /// Whether all cores take part.
-    #[arg(long, action = clap::ArgAction::Set)]
-    parallel: bool,
+    /// Threads that compile.
+    #[arg(long)]
+    threads: u32,
 }
 
 /// Compiles what comes by standard input.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    let Args { memory_bytes, cpu_seconds, parallel } = *args;
-    server::serve(&Job { memory_bytes, cpu_seconds, parallel })
+    let Args { memory_bytes, cpu_seconds, threads } = *args;
+    server::serve(&Job { memory_bytes, cpu_seconds, threads })
 }

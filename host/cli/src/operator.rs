@@ -60,7 +60,8 @@ pub(crate) struct Args {
     /// Memory that compiling one module may take, on top of the operator's own and of the pod's limit.
     #[arg(long, default_value = "768Mi")]
     compile_memory: weir_crds::Bytes,
-    /// Largest number of modules that are compiled at one time; without it one for each two cores.
+    /// Largest number of modules that are compiled at one time; without it one for each two cores, at
+    /// most four.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
     concurrent_compilations: Option<u16>,
     /// Image of the sidecar that lets a collector empty its queue before it ends, usually the

@@ -166,6 +166,7 @@ async fn each_end_of_a_child_has_a_name() {
         ("cat /dev/zero", "TooComplex", "more than 4096 bytes"),
         ("echo 'it is bad' >&2; exit 2", "CompileFailed", "it is bad"),
         ("echo 'tables exceeds the limit' >&2; exit 2", "TooComplex", "exceeds the limit"),
+        ("echo 'no limits here' >&2; exit 4", "CompilerKilled", "no limits here"),
         ("exit 3", "CompileOutOfMemory", "768 MiB"),
         ("echo 'memory allocation of 9 bytes failed' >&2; kill -ABRT $$", "CompileOutOfMemory", "768 MiB"),
         ("echo 'an assertion' >&2; kill -ABRT $$", "CompilerCrashed", "an assertion"),
@@ -192,7 +193,7 @@ async fn a_child_that_says_nothing_and_does_not_end_is_ended() {
 
 #[tokio::test]
 async fn it_keeps_nothing_that_it_does_not_need_and_ends_with_its_parent() {
-    let job = Job { memory_bytes: (700 << 20) + 3, cpu_seconds: 600, parallel: true };
+    let job = Job { memory_bytes: (700 << 20) + 3, cpu_seconds: 600, threads: 1 };
     // A parent that has one file more open. The child waits for a component as long as this test holds the pipe.
     let script = "exec 5</dev/null; exec 6<&0; \"$0\" compile-module \"$@\" <&6 >/dev/null & echo $!; wait";
     let mut parent = Command::new("/bin/sh").args(["-c", script, WEIR]).args(job.arguments()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

@@ -139,7 +139,7 @@ impl Inner {
     /// Links machine code, and lets everybody have it who loads the same component.
     fn share(&self, unpacked: &Unpacked, component: &Component, imports: Imports) -> Result<Arc<Compiled>, LoadError> {
         let compiled = Arc::new(compiled::link(&self.runtime, component, imports, unpacked.bytes.len() as u64)?);
-        self.in_use(unpacked.digest, &compiled);
+        self.remember(unpacked.digest, &compiled);
         Ok(compiled)
     }
 }

@@ -134,7 +134,8 @@ pub struct EngineConfig {
     pub compile_memory_bytes: u64,
     /// Bytes of machine code that are taken from a child process. Default 256 MiB.
     pub max_compiled_bytes: u64,
-    /// Components that are compiled at one time. Default one for each two cores, at least one.
+    /// Components that are compiled at one time. Default one for each two cores, at
+    /// least one and at most four.
     pub concurrent_compilations: usize,
     /// Components that wait for the compiler at most, those of all namespaces together. Default 256.
     pub queued_compilations: usize,
@@ -163,7 +164,7 @@ impl Default for EngineConfig {
             compile_timeout: Duration::from_secs(60),
             compile_memory_bytes: 768 * MIB,
             max_compiled_bytes: 256 * MIB,
-            concurrent_compilations: std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)),
+            concurrent_compilations: std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 4)),
             queued_compilations: 256,
             parallel_compilation: true,
             cache: None,

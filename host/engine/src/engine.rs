@@ -66,7 +66,7 @@ impl Inner {
     }
 
     /// Notes that machine code is in use, as long as somebody holds it.
-    pub(crate) fn in_use(&self, digest: Digest, compiled: &Arc<Compiled>) {
+    pub(crate) fn remember(&self, digest: Digest, compiled: &Arc<Compiled>) {
         let mut in_use = self.in_use.lock();
         in_use.retain(|_, compiled| compiled.strong_count() > 0);
         in_use.insert(digest, Arc::downgrade(compiled));

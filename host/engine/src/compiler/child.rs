@@ -5,7 +5,7 @@
 //! than it says, and knows afterwards which of the bounds it was.
 
 use super::Program;
-use super::server::{Job, OUT_OF_MEMORY, REFUSED};
+use super::server::{Job, OUT_OF_MEMORY, REFUSED, UNUSABLE};
 use crate::call::shorten;
 use crate::compiled::refused;
 use crate::config::EngineConfig;
@@ -18,6 +18,9 @@ use tokio::process::{Child, Command};
 
 /// Bytes of standard error that are read; what comes after is thrown away.
 const MOST_WORDS: u64 = 4 << 10;
+
+/// Threads of one child at most: each has a function in work, and memory for it.
+const MOST_THREADS: u32 = 4;
 
 /// What Rust's standard library prints before it aborts for want of memory.
 const ALLOCATION_FAILED: &str = "memory allocation of ";
@@ -55,10 +58,11 @@ pub(crate) async fn compile(program: &Program, config: &EngineConfig, component:
 }
 
 fn job(config: &EngineConfig) -> Job {
-    let threads = if config.parallel_compilation { std::thread::available_parallelism().map_or(1, usize::from) } else { 1 };
+    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(MOST_THREADS));
+    let threads = if config.parallel_compilation { cores.min(MOST_THREADS) } else { 1 };
     // The clock ends it before; this holds where the parent can't.
-    let cpu = config.compile_timeout.saturating_mul(u32::try_from(threads).unwrap_or(u32::MAX));
-    Job { memory_bytes: config.compile_memory_bytes, cpu_seconds: cpu.as_secs().saturating_add(1), parallel: config.parallel_compilation }
+    let cpu = config.compile_timeout.saturating_mul(threads);
+    Job { memory_bytes: config.compile_memory_bytes, cpu_seconds: cpu.as_secs().saturating_add(1), threads }
 }
 
 /// Feeds the child and hears it out.
@@ -101,6 +105,7 @@ fn judge(left: Left, config: &EngineConfig) -> Result<Vec<u8>, LoadError> {
         (Some(0), _) => Ok(code),
         (Some(exit), _) if exit == i32::from(REFUSED) => Err(refused(&words)),
         (Some(exit), _) if exit == i32::from(OUT_OF_MEMORY) => Err(out_of_memory()),
+        (Some(exit), _) if exit == i32::from(UNUSABLE) => Err(LoadError::CompilerKilled(shorten(&words, 300))),
         (None, Some(Signal::SIGABRT)) if words.contains(ALLOCATION_FAILED) => Err(out_of_memory()),
         (None, Some(Signal::SIGXCPU)) => Err(LoadError::CompileTimedOut { after: config.compile_timeout }),
         (None, Some(Signal::SIGKILL | Signal::SIGTERM)) => Err(LoadError::CompilerKilled(status.to_string())),

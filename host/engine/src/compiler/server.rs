@@ -7,7 +7,7 @@
 use crate::config::EngineConfig;
 use crate::runtime;
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{SysconfVar, close, sysconf};
 use std::ffi::OsString;
@@ -19,7 +19,7 @@ pub(crate) const REFUSED: u8 = 2;
 /// There was not enough memory.
 pub(crate) const OUT_OF_MEMORY: u8 = 3;
 /// The child could not do what it is there for: bad arguments, limits that can't be set, broken pipes.
-const UNUSABLE: u8 = 4;
+pub(crate) const UNUSABLE: u8 = 4;
 
 /// Files that it may have open: its three, and what the standard library reads to count processors.
 const OPEN_FILES: u64 = 16;
@@ -31,19 +31,19 @@ pub struct Job {
     pub memory_bytes: u64,
     /// Seconds of processor time, all threads together.
     pub cpu_seconds: u64,
-    /// Whether all cores take part.
-    pub parallel: bool,
+    /// Threads that compile, each with a function of its own.
+    pub threads: u32,
 }
 
 impl Job {
-    /// As options of a command line: `--memory-bytes N --cpu-seconds N --parallel BOOL`.
+    /// As options of a command line: `--memory-bytes N --cpu-seconds N --threads N`.
     #[must_use]
     pub fn arguments(&self) -> [OsString; 6] {
         let option = |name: &str, value: String| [OsString::from(name), OsString::from(value)];
         let [memory, memory_bytes] = option("--memory-bytes", self.memory_bytes.to_string());
         let [cpu, cpu_seconds] = option("--cpu-seconds", self.cpu_seconds.to_string());
-        let [parallel, on] = option("--parallel", self.parallel.to_string());
-        [memory, memory_bytes, cpu, cpu_seconds, parallel, on]
+        let [threads, number] = option("--threads", self.threads.to_string());
+        [memory, memory_bytes, cpu, cpu_seconds, threads, number]
     }
 }
 
@@ -78,8 +78,12 @@ fn compile(job: &Job) -> Result<(), Failed> {
     confine(job).map_err(|error| Failed::Unusable("the limits of the compiler can't be set", error))?;
     let mut component = Vec::new();
     std::io::stdin().lock().read_to_end(&mut component).map_err(|error| Failed::Unusable("the component can't be read", error))?;
-    let config = EngineConfig { parallel_compilation: job.parallel, ..EngineConfig::default() };
-    let engine = wasmtime::Engine::new(&runtime::compile_only(&config)).map_err(Failed::Refused)?;
+    let threads = usize::try_from(job.threads).unwrap_or(1).max(1);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    pool.map_err(|error| Failed::Unusable("the threads of the compiler can't be started", std::io::Error::other(error)))?;
+    let config = EngineConfig { parallel_compilation: threads > 1, ..EngineConfig::default() };
+    let engine = wasmtime::Engine::new(&runtime::compile_only(&config));
+    let engine = engine.map_err(|error| Failed::Unusable("the compiler can't be set up", std::io::Error::other(format!("{error:#}"))))?;
     let code = engine.precompile_component(&component).map_err(Failed::Refused)?;
     let mut out = std::io::stdout().lock();
     out.write_all(&code).and_then(|()| out.flush()).map_err(|error| Failed::Unusable("the machine code can't be handed over", error))
@@ -93,13 +97,19 @@ fn confine(job: &Job) -> std::io::Result<()> {
     // Where the pod's memory is used up, this process is what the kernel ends, not the operator. It may
     // be set higher than before by everybody; where it can't, the kernel chooses by size.
     drop(std::fs::write("/proc/self/oom_score_adj", "1000"));
-    let both = |resource, limit| setrlimit(resource, limit, limit);
-    both(Resource::RLIMIT_CORE, 0)?;
-    both(Resource::RLIMIT_FSIZE, 0)?;
-    both(Resource::RLIMIT_NOFILE, OPEN_FILES)?;
+    limit(Resource::RLIMIT_CORE, 0, 0)?;
+    limit(Resource::RLIMIT_FSIZE, 0, 0)?;
+    limit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES)?;
     // SIGXCPU at the first, which tells what happened; SIGKILL at the second.
-    setrlimit(Resource::RLIMIT_CPU, job.cpu_seconds, job.cpu_seconds.saturating_add(1))?;
-    both(Resource::RLIMIT_AS, address_space()?.saturating_add(job.memory_bytes))?;
+    limit(Resource::RLIMIT_CPU, job.cpu_seconds, job.cpu_seconds.saturating_add(1))?;
+    let memory = address_space()?.saturating_add(job.memory_bytes);
+    limit(Resource::RLIMIT_AS, memory, memory)
+}
+
+/// Sets a limit, or leaves it where it is lower already.
+fn limit(resource: Resource, soft: u64, hard: u64) -> std::io::Result<()> {
+    let (_, most) = getrlimit(resource)?;
+    setrlimit(resource, soft.min(most), hard.min(most))?;
     Ok(())
 }
 

@@ -160,10 +160,13 @@ impl Metrics {
         }
     }
 
-    /// A new version decides; `took` is the time from the first sight of its bytes to its first possible decision.
-    pub fn policy_swapped(&self, took: Duration) {
+    /// A new version decides; `took` is the time from the first sight of its bytes to its first possible decision,
+    /// none for one that was on trial, which takes as long as its plan says.
+    pub fn policy_swapped(&self, took: Option<Duration>) {
         self.families.policy_swaps.get_or_create(&labels::Swapped { result: "Accepted" }).inc();
-        self.families.policy_swap_duration.observe(took.as_secs_f64());
+        if let Some(took) = took {
+            self.families.policy_swap_duration.observe(took.as_secs_f64());
+        }
     }
 
     /// A new version was not accepted; `reason` is the stable word of the gate that it failed at.

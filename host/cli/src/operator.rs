@@ -55,10 +55,10 @@ pub(crate) struct Args {
     #[arg(long, env = "WEIR_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
     /// How long compiling one module may take.
-    #[arg(long, default_value = "60s")]
+    #[arg(long, default_value = "120s")]
     compile_timeout: weir_crds::Duration,
     /// Memory that compiling one module may take, on top of the operator's own and of the pod's limit.
-    #[arg(long, default_value = "768Mi")]
+    #[arg(long, default_value = "1Gi")]
     compile_memory: weir_crds::Bytes,
     /// Largest number of modules that are compiled at one time; without it one for each two cores, at
     /// most four.
@@ -125,7 +125,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         },
         compile: CompileOptions {
             // The running program, also when its file was replaced since.
-            compiler: Compiler::Child(Program { path: "/proc/self/exe".into(), arguments: vec!["compile-module".into()] }),
+            compiler: Compiler::Child(Program::weir("/proc/self/exe")),
             timeout: args.compile_timeout.as_std(),
             memory_bytes: args.compile_memory.get(),
             concurrent: args.concurrent_compilations.map(usize::from),

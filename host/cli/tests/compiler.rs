@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn engine(config: EngineConfig) -> Engine {
     let compiler = match config.compiler {
-        Compiler::InProcess => Compiler::Child(Program { path: WEIR.into(), arguments: vec!["compile-module".into()] }),
+        Compiler::InProcess => Compiler::Child(Program::weir(WEIR)),
         stand_in => stand_in,
     };
     Engine::new(EngineConfig { concurrent_instances: 1, compiler, ..config }).unwrap()
@@ -30,7 +30,7 @@ fn engine(config: EngineConfig) -> Engine {
 
 /// A program that does what the script says, in place of the compiler.
 fn stand_in(script: &str) -> Compiler {
-    Compiler::Child(Program { path: "/bin/sh".into(), arguments: ["-c", script].map(Into::into).into() })
+    Compiler::Child(Program { path: "/bin/sh".into(), arguments: ["-c", script].map(Into::into).into(), environment: Vec::new() })
 }
 
 /// A policy with one more module inside that nothing uses; it has to be compiled all the same.
@@ -106,11 +106,15 @@ async fn its_code_is_that_of_this_process_and_is_kept_on_disk() {
 
 #[tokio::test]
 async fn what_takes_minutes_is_ended_and_the_next_one_is_compiled() {
-    let engine = engine(EngineConfig { concurrent_compilations: 1, compile_timeout: Duration::from_secs(10), ..EngineConfig::default() });
+    const MARK: u64 = (700 << 20) + 4;
+    let engine =
+        engine(EngineConfig { concurrent_compilations: 1, compile_memory_bytes: MARK, compile_timeout: Duration::from_secs(10), ..EngineConfig::default() });
     let (slow, quick) = (slow("a"), quick("b"));
-    // Polled in this order, so the slow one comes first.
-    let (slow, quick) = tokio::join!(biased; engine.load(&slow, &[]), engine.load(&quick, &[]));
-    assert!(slow.stages.queue < quick.stages.queue);
+    let after_it = async {
+        until("a compilation", || child(MARK)).await;
+        engine.load(&quick, &[]).await
+    };
+    let (slow, quick) = tokio::join!(engine.load(&slow, &[]), after_it);
     quick.result.unwrap();
     let error = refused(slow);
     assert_eq!(error.reason(), "CompileTimedOut");
@@ -129,7 +133,7 @@ async fn another_one_is_compiled_meanwhile_and_who_waits_no_more_ends_his() {
     let pid = until("a compilation", || child(MARK)).await;
     engine.load(&quick("b"), &[]).await.result.unwrap();
     assert!(!slow.is_finished());
-    assert_eq!(fs::read(format!("/proc/{pid}/environ")).unwrap(), b"", "it has no environment");
+    assert_eq!(fs::read(format!("/proc/{pid}/environ")).unwrap(), b"MIMALLOC_ARENA_RESERVE=32MiB\0", "nothing of the parent's environment");
     slow.abort();
     until("the end of the child", || child(MARK).is_none().then_some(())).await;
 }
@@ -167,8 +171,8 @@ async fn each_end_of_a_child_has_a_name() {
         ("echo 'it is bad' >&2; exit 2", "CompileFailed", "it is bad"),
         ("echo 'tables exceeds the limit' >&2; exit 2", "TooComplex", "exceeds the limit"),
         ("echo 'no limits here' >&2; exit 4", "CompilerKilled", "no limits here"),
-        ("exit 3", "CompileOutOfMemory", "768 MiB"),
-        ("echo 'memory allocation of 9 bytes failed' >&2; kill -ABRT $$", "CompileOutOfMemory", "768 MiB"),
+        ("exit 3", "CompileOutOfMemory", "1024 MiB"),
+        ("echo 'memory allocation of 9 bytes failed' >&2; kill -ABRT $$", "CompileOutOfMemory", "1024 MiB"),
         ("echo 'an assertion' >&2; kill -ABRT $$", "CompilerCrashed", "an assertion"),
         ("kill -SEGV $$", "CompilerCrashed", "SIGSEGV"),
         ("kill -XCPU $$", "CompileTimedOut", "--compile-timeout"),
@@ -180,7 +184,7 @@ async fn each_end_of_a_child_has_a_name() {
         assert!(error.reason() == reason && error.to_string().contains(words), "{script}: {} {error}", error.reason());
         assert!(error.to_string().len() < 1_000, "{script}: {error}");
     }
-    let compiler = Compiler::Child(Program { path: "/no/such/program".into(), arguments: Vec::new() });
+    let compiler = Compiler::Child(Program { path: "/no/such/program".into(), arguments: Vec::new(), environment: Vec::new() });
     let error = refused(engine(EngineConfig { compiler, ..EngineConfig::default() }).load(&quick("a"), &[]).await);
     assert!(error.may_pass() && error.to_string().contains("/no/such/program can't be started"), "{error}");
 }

@@ -127,10 +127,10 @@ pub struct EngineConfig {
     pub stage_timeout: Duration,
     /// Who compiles what is neither in use nor on disk. Default: this process.
     pub compiler: Compiler,
-    /// How long a child process may compile one component. Default 60 s.
+    /// How long a child process may compile one component. Default 120 s.
     pub compile_timeout: Duration,
     /// Bytes of memory that a child process may take for one component, beyond what its program has anyway.
-    /// Default 768 MiB.
+    /// Default 1 GiB.
     pub compile_memory_bytes: u64,
     /// Bytes of machine code that are taken from a child process. Default 256 MiB.
     pub max_compiled_bytes: u64,
@@ -161,8 +161,8 @@ impl Default for EngineConfig {
             max_items: 100_000,
             stage_timeout: Duration::from_secs(60),
             compiler: Compiler::default(),
-            compile_timeout: Duration::from_secs(60),
-            compile_memory_bytes: 768 * MIB,
+            compile_timeout: Duration::from_secs(120),
+            compile_memory_bytes: 1024 * MIB,
             max_compiled_bytes: 256 * MIB,
             concurrent_compilations: std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 4)),
             queued_compilations: 256,

@@ -44,7 +44,7 @@ pub(crate) fn engine(cache: Option<&Path>) -> Result<Engine> {
 
 /// The same where modules are compiled as the operator does it: in a child process.
 pub(crate) fn engine_of_operator() -> Result<Engine> {
-    let compiler = Compiler::Child(Program { path: weir_e2e::program("weir")?, arguments: vec!["compile-module".into()] });
+    let compiler = Compiler::Child(Program::weir(weir_e2e::program("weir")?));
     Ok(Engine::new(EngineConfig { compiler, ..EngineConfig::default() })?)
 }
 

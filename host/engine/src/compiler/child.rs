@@ -41,6 +41,7 @@ pub(crate) async fn compile(program: &Program, config: &EngineConfig, component:
         .args(&program.arguments)
         .args(job(config).arguments())
         .env_clear()
+        .envs(program.environment.iter().map(|(name, value)| (name, value)))
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -33,4 +33,18 @@ pub struct Program {
     pub path: PathBuf,
     /// Arguments before those of the job: the name of a subcommand.
     pub arguments: Vec<OsString>,
+    /// All of its environment.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+impl Program {
+    /// Weir's own program: `weir compile-module`.
+    ///
+    /// Its allocator (mimalloc) takes a gibibyte of address space at its start, before the child can set a
+    /// limit, and would serve the compiler from that. In smaller pieces, what the compiler takes is counted.
+    #[must_use]
+    pub fn weir(path: impl Into<PathBuf>) -> Self {
+        let environment = vec![("MIMALLOC_ARENA_RESERVE".into(), "32MiB".into())];
+        Self { path: path.into(), arguments: vec!["compile-module".into()], environment }
+    }
 }

@@ -66,9 +66,9 @@ fn milliseconds() -> Histogram {
     Histogram::new([5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
 }
 
-/// From 5 ms to 60 s: a small rule takes some ten milliseconds, an interpreter some seconds.
+/// From 5 ms to 2 minutes: a small rule takes some ten milliseconds, an interpreter half a minute.
 fn compilations() -> Histogram {
-    Histogram::new([5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0])
+    Histogram::new([5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0])
 }
 
 /// From 100 ms to 5 minutes: the age of what was measured.

@@ -58,7 +58,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "120s")]
     compile_timeout: weir_crds::Duration,
     /// Memory that compiling one module may take, on top of the operator's own and of the pod's limit.
-    #[arg(long, default_value = "1Gi")]
+    #[arg(long, default_value = "1280Mi")]
     compile_memory: weir_crds::Bytes,
     /// Largest number of modules that are compiled at one time; without it one for each two cores, at
     /// most four.

@@ -133,7 +133,7 @@ async fn another_one_is_compiled_meanwhile_and_who_waits_no_more_ends_his() {
     let pid = until("a compilation", || child(MARK)).await;
     engine.load(&quick("b"), &[]).await.result.unwrap();
     assert!(!slow.is_finished());
-    assert_eq!(fs::read(format!("/proc/{pid}/environ")).unwrap(), b"MIMALLOC_ARENA_RESERVE=32MiB\0", "nothing of the parent's environment");
+    assert_eq!(fs::read(format!("/proc/{pid}/environ")).unwrap(), b"MIMALLOC_DISALLOW_ARENA_ALLOC=1\0", "nothing of the parent's environment");
     slow.abort();
     until("the end of the child", || child(MARK).is_none().then_some(())).await;
 }
@@ -171,8 +171,8 @@ async fn each_end_of_a_child_has_a_name() {
         ("echo 'it is bad' >&2; exit 2", "CompileFailed", "it is bad"),
         ("echo 'tables exceeds the limit' >&2; exit 2", "TooComplex", "exceeds the limit"),
         ("echo 'no limits here' >&2; exit 4", "CompilerKilled", "no limits here"),
-        ("exit 3", "CompileOutOfMemory", "1024 MiB"),
-        ("echo 'memory allocation of 9 bytes failed' >&2; kill -ABRT $$", "CompileOutOfMemory", "1024 MiB"),
+        ("exit 3", "CompileOutOfMemory", "1280 MiB"),
+        ("echo 'memory allocation of 9 bytes failed' >&2; kill -ABRT $$", "CompileOutOfMemory", "1280 MiB"),
         ("echo 'an assertion' >&2; kill -ABRT $$", "CompilerCrashed", "an assertion"),
         ("kill -SEGV $$", "CompilerCrashed", "SIGSEGV"),
         ("kill -XCPU $$", "CompileTimedOut", "--compile-timeout"),

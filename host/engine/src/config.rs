@@ -130,7 +130,7 @@ pub struct EngineConfig {
     /// How long a child process may compile one component. Default 120 s.
     pub compile_timeout: Duration,
     /// Bytes of memory that a child process may take for one component, beyond what its program has anyway.
-    /// Default 1 GiB.
+    /// Default 1.25 GiB: address space, of which half becomes resident.
     pub compile_memory_bytes: u64,
     /// Bytes of machine code that are taken from a child process. Default 256 MiB.
     pub max_compiled_bytes: u64,
@@ -162,7 +162,7 @@ impl Default for EngineConfig {
             stage_timeout: Duration::from_secs(60),
             compiler: Compiler::default(),
             compile_timeout: Duration::from_secs(120),
-            compile_memory_bytes: 1024 * MIB,
+            compile_memory_bytes: 1280 * MIB,
             max_compiled_bytes: 256 * MIB,
             concurrent_compilations: std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 4)),
             queued_compilations: 256,

@@ -41,10 +41,11 @@ impl Program {
     /// Weir's own program: `weir compile-module`.
     ///
     /// Its allocator (mimalloc) takes a gibibyte of address space at its start, before the child can set a
-    /// limit, and would serve the compiler from that. In smaller pieces, what the compiler takes is counted.
+    /// limit, and would serve the compiler from that. Without such arenas what the compiler takes is counted,
+    /// and an interpreter's component needs a fifth less.
     #[must_use]
     pub fn weir(path: impl Into<PathBuf>) -> Self {
-        let environment = vec![("MIMALLOC_ARENA_RESERVE".into(), "32MiB".into())];
+        let environment = vec![("MIMALLOC_DISALLOW_ARENA_ALLOC".into(), "1".into())];
         Self { path: path.into(), arguments: vec!["compile-module".into()], environment }
     }
 }

@@ -41,11 +41,11 @@ impl Program {
     /// Weir's own program: `weir compile-module`.
     ///
     /// Its allocator (mimalloc) takes a gibibyte of address space at its start, before the child can set a
-    /// limit, and would serve the compiler from that. Without such arenas what the compiler takes is counted,
-    /// and an interpreter's component needs a fifth less.
+    /// limit, and the C library another 64 MiB for each thread, whether they are used or not. Without both,
+    /// what counts against the limit is what the compiler takes.
     #[must_use]
     pub fn weir(path: impl Into<PathBuf>) -> Self {
-        let environment = vec![("MIMALLOC_DISALLOW_ARENA_ALLOC".into(), "1".into())];
-        Self { path: path.into(), arguments: vec!["compile-module".into()], environment }
+        let environment = [("MIMALLOC_DISALLOW_ARENA_ALLOC", "1"), ("MALLOC_ARENA_MAX", "1")];
+        Self { path: path.into(), arguments: vec!["compile-module".into()], environment: environment.map(|(name, value)| (name.into(), value.into())).into() }
     }
 }

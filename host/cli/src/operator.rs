@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use weir_engine::verify::{NamedKey, PublicKey};
+use weir_engine::{Compiler, Program};
 use weir_operator::Config;
+use weir_operator::config::CompileOptions;
 use weir_operator::policies::trust::{RequireSignatures, SignaturePolicy};
 use weir_operator::shell::client::ClientOptions;
 use weir_operator::shell::metrics::{Metrics, MetricsOptions};
@@ -52,6 +54,16 @@ pub(crate) struct Args {
     /// able to write to it.
     #[arg(long, env = "WEIR_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
+    /// How long compiling one module may take.
+    #[arg(long, default_value = "120s")]
+    compile_timeout: weir_crds::Duration,
+    /// Memory that compiling one module may take, on top of the operator's own and of the pod's limit.
+    #[arg(long, default_value = "1280Mi")]
+    compile_memory: weir_crds::Bytes,
+    /// Largest number of modules that are compiled at one time; without it one for each two cores, at
+    /// most four.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    concurrent_compilations: Option<u16>,
     /// Image of the sidecar that lets a collector empty its queue before it ends, usually the
     /// operator's own; without it there is no sidecar.
     #[arg(long, env = "WEIR_AGENT_IMAGE")]
@@ -110,6 +122,13 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         signatures: SignaturePolicy {
             require: args.require_signatures,
             trusted_keys: args.trusted_keys.as_deref().map(trusted_keys).transpose()?.unwrap_or_default(),
+        },
+        compile: CompileOptions {
+            // The running program, also when its file was replaced since.
+            compiler: Compiler::Child(Program::weir("/proc/self/exe")),
+            timeout: args.compile_timeout.as_std(),
+            memory_bytes: args.compile_memory.get(),
+            concurrent: args.concurrent_compilations.map(usize::from),
         },
         cache_dir: args.cache_dir,
         agent_image: args.agent_image,

@@ -2,6 +2,7 @@
 //! Touches nothing. Read by every other module of this crate; filled by the operator from flags and
 //! from `spec.limits` of a WasmPolicy.
 
+use crate::compiler::Compiler;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -124,8 +125,20 @@ pub struct EngineConfig {
     pub max_items: u64,
     /// How long a load waits for each of its stages. Default 60 s.
     pub stage_timeout: Duration,
-    /// Components that are compiled at one time. Default 1.
+    /// Who compiles what is neither in use nor on disk. Default: this process.
+    pub compiler: Compiler,
+    /// How long a child process may compile one component. Default 120 s.
+    pub compile_timeout: Duration,
+    /// Bytes of memory that a child process may take for one component, beyond what its program has anyway.
+    /// Default 1.25 GiB: address space, of which half becomes resident.
+    pub compile_memory_bytes: u64,
+    /// Bytes of machine code that are taken from a child process. Default 256 MiB.
+    pub max_compiled_bytes: u64,
+    /// Components that are compiled at one time. Default one for each two cores, at
+    /// least one and at most four.
     pub concurrent_compilations: usize,
+    /// Components that wait for the compiler at most, those of all namespaces together. Default 256.
+    pub queued_compilations: usize,
     /// Whether one component is compiled by all cores. Default true: on two cores a rule of 110 KB takes
     /// 235 ms instead of 435 ms, and a swap waits for it; decisions share the cores with it meanwhile.
     pub parallel_compilation: bool,
@@ -147,7 +160,12 @@ impl Default for EngineConfig {
             max_work: 200_000_000,
             max_items: 100_000,
             stage_timeout: Duration::from_secs(60),
-            concurrent_compilations: 1,
+            compiler: Compiler::default(),
+            compile_timeout: Duration::from_secs(120),
+            compile_memory_bytes: 1280 * MIB,
+            max_compiled_bytes: 256 * MIB,
+            concurrent_compilations: std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 4)),
+            queued_compilations: 256,
             parallel_compilation: true,
             cache: None,
             probe_inputs: 16,

@@ -147,7 +147,9 @@ async fn probes_are_the_newest_inputs_and_no_more_than_the_ring_holds() {
 async fn a_policy_can_be_prepared_beside_the_running_one_and_swapped_in_later() {
     let slot = PolicySlot::new(engine());
     slot.load(&candidate(&numbered(5).build())).await;
-    let Ready::New(beside) = slot.prepare_signed(&candidate(&numbered(6).build()), &Trust::default()).await.unwrap() else { panic!("it is another one") };
+    let Ready::New(beside) = slot.prepare_signed(&candidate(&numbered(6).build()), &Trust::default()).await.result.unwrap() else {
+        panic!("it is another one")
+    };
     assert_eq!(slot.current().unwrap().stamp().version, "5");
     assert_eq!(slot.swap(beside).unwrap().stamp().version, "5");
     assert_eq!(slot.current().unwrap().stamp().version, "6");

@@ -4,6 +4,8 @@ use crate::policies::trust::SignaturePolicy;
 use crate::shell::client::ClientOptions;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
+use weir_engine::Compiler;
 
 /// Options of one operator process.
 #[derive(Clone, Debug)]
@@ -26,6 +28,8 @@ pub struct Config {
     pub policy_dir: Option<PathBuf>,
     /// What modules have to be signed, besides what their objects ask for.
     pub signatures: SignaturePolicy,
+    /// Who compiles modules, and within which bounds.
+    pub compile: CompileOptions,
     /// Folder for compiled policies and for what was pulled from registries; `None`: both are made
     /// again at each start.
     pub cache_dir: Option<PathBuf>,
@@ -36,4 +40,17 @@ pub struct Config {
     /// Largest number of API requests under way at once is in `client`; this is the largest number
     /// of policy calls at once.
     pub decision_threads: usize,
+}
+
+/// How modules are compiled; see [`weir_engine::EngineConfig`].
+#[derive(Clone, Debug)]
+pub struct CompileOptions {
+    /// Who compiles: modules of others in a child process.
+    pub compiler: Compiler,
+    /// How long one compilation may take.
+    pub timeout: Duration,
+    /// Bytes of memory that one may take.
+    pub memory_bytes: u64,
+    /// How many at one time; `None`: as many as suit the machine.
+    pub concurrent: Option<usize>,
 }

@@ -78,8 +78,7 @@ pub enum Error {
 /// Only at the start: what happens later is retried.
 pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken) -> Result<(), Error> {
     let client = client::connect(&config.client, &metrics).await?;
-    let engine =
-        Engine::new(EngineConfig { cache: config.cache_dir.clone().map(|folder| CacheConfig { folder, max_bytes: CACHE_BYTES }), ..EngineConfig::default() })?;
+    let engine = Engine::new(engine_config(&config))?;
     let registry = match &config.cache_dir {
         Some(folder) => OciRegistry::with_cache(&folder.join("oci"), ARTIFACT_BYTES)?,
         None => OciRegistry::without_cache(),
@@ -163,6 +162,18 @@ pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken)
     servers.cancel();
     let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
     Ok(())
+}
+
+fn engine_config(config: &Config) -> EngineConfig {
+    let defaults = EngineConfig::default();
+    EngineConfig {
+        cache: config.cache_dir.clone().map(|folder| CacheConfig { folder, max_bytes: CACHE_BYTES }),
+        compiler: config.compile.compiler.clone(),
+        compile_timeout: config.compile.timeout,
+        compile_memory_bytes: config.compile.memory_bytes,
+        concurrent_compilations: config.compile.concurrent.unwrap_or(defaults.concurrent_compilations),
+        ..defaults
+    }
 }
 
 /// Says from time to time what a start waits for; never returns.

@@ -169,7 +169,7 @@ impl Oci {
 }
 
 /// A tenth more or less, so that a thousand policies do not ask at the same moment.
-fn jitter(pause: Duration) -> Duration {
+pub(super) fn jitter(pause: Duration) -> Duration {
     pause.mul_f64(rand::random_range(0.9..1.1))
 }
 

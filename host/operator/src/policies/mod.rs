@@ -3,6 +3,7 @@
 
 mod fetch;
 mod keep;
+mod loading;
 mod rollout;
 pub mod runner;
 mod status;

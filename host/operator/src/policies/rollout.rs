@@ -7,7 +7,7 @@
 
 use super::Entry;
 use super::keep::{self, Kept};
-use super::runner;
+use super::loading;
 use super::status::Report;
 use super::trial::Trial;
 use crate::context::Context;
@@ -19,7 +19,7 @@ use weir_core::trial::{Calls, Difference, Next, Plan, Seen, Word, judge};
 use weir_crds::WasmPolicy;
 use weir_crds::wasm_policy::{OnTrial, Promotion, Revision, Rollout, Strategy};
 use weir_engine::verify::Trust;
-use weir_engine::{Candidate, LoadError, Policy, Ready};
+use weir_engine::{Candidate, LoadError, Policy, Prepared, Ready, StageTimes};
 
 /// How often a trial is looked at.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
@@ -73,28 +73,31 @@ fn word(rollout: &Rollout, digest: &str) -> Word {
     }
 }
 
-/// The module that runs is one that a person wants to be rid of: the one before it takes over.
-pub(super) async fn back(context: &Context, entry: &Entry, spec: &WasmPolicy, trust: &Trust, report: &mut Report) {
-    let Some((rollout, running)) = spec.spec.rollout.as_ref().zip(entry.current()) else { return };
+/// The module that runs is one that a person wants to be rid of: the one before it takes over. With a
+/// time: it can be tried again then.
+pub(super) async fn back(context: &Context, entry: &Entry, spec: &WasmPolicy, trust: &Trust, report: &mut Report) -> Option<Duration> {
+    let (rollout, running) = spec.spec.rollout.as_ref().zip(entry.current())?;
     let (digest, version) = (running.stamp().digest.to_string(), running.stamp().version.clone());
     if word(rollout, &digest) != Word::Abort || !context.leadership.is_leader() {
-        return;
+        return None;
     }
     let Some(Kept { bytes, params, signatures }) = keep::recall(context, spec, keep::Which::Previous).await else {
         tracing::warn!(policy = %entry.object, digest, "spec.rollout.abort names the module that runs, and no copy of the one before it is kept");
-        return;
+        return None;
     };
-    let candidate = Candidate { bytes, params, digest: None, ..runner::candidate(entry, spec) };
-    match entry.slot.load_signed(&candidate, &Trust { rules: trust.rules.clone(), signatures }).await.outcome {
+    let candidate = Candidate { bytes, params, digest: None, ..loading::candidate(entry, spec) };
+    match loading::load_signed(context, entry, &candidate, &Trust { rules: trust.rules.clone(), signatures }).await.outcome {
         weir_engine::LoadOutcome::Swapped { policy, .. } => {
             entry.swapped();
             tracing::info!(policy = %entry.object, from = digest, to = %policy.stamp().digest, "rolled back to the module before, as spec.rollout.abort asks");
             report.ended(revision(context.now(), &digest, &version, ABORTED, ABORTED, "spec.rollout.abort names it"));
             report.accepted(context.now(), &policy, None);
+            None
         }
-        weir_engine::LoadOutcome::Unchanged { .. } => {}
+        weir_engine::LoadOutcome::Unchanged { .. } => None,
         weir_engine::LoadOutcome::Refused { error, .. } => {
             tracing::warn!(policy = %entry.object, %error, "the module before can't be used");
+            loading::retry(report, &error)
         }
     }
 }
@@ -123,8 +126,21 @@ pub(super) async fn try_out(
     candidate: &Candidate,
     trust: &Trust,
     report: &mut Report,
+) -> (Tried, StageTimes) {
+    let Prepared { result, stages } = entry.slot.prepare_signed(candidate, trust).await;
+    loading::loaded(context, entry, &stages, result.as_ref().err());
+    (judge_prepared(context, entry, (spec, (*rollout, plan)), result, report), stages)
+}
+
+/// What becomes of a module that may run, or of one that may not.
+fn judge_prepared(
+    context: &Context,
+    entry: &Entry,
+    (spec, (rollout, plan)): (&WasmPolicy, (&Rollout, &Plan)),
+    prepared: Result<Ready, LoadError>,
+    report: &mut Report,
 ) -> Tried {
-    let new = match entry.slot.prepare_signed(candidate, trust).await {
+    let new = match prepared {
         Err(error) => {
             end(entry, report);
             return Tried::Refused(error);
@@ -244,6 +260,7 @@ pub(super) async fn look(context: &Context, entry: &Entry, spec: &WasmPolicy, sh
             end(entry, report);
             entry.slot.swap(trial.policy.clone());
             entry.swapped();
+            context.metrics.policy_swapped(None);
             report.ended(revision(now, &digest, &version, "Promoted", "AllGatesHeld", &message));
             let shipped = shipped.take();
             report.accepted(now, &trial.policy, shipped.as_ref().and_then(|shipped| shipped.revision.clone()));

@@ -4,6 +4,7 @@
 use super::Entry;
 use super::fetch::Oci;
 use super::keep::{self, Kept};
+use super::loading::{candidate, load_signed, retry};
 use super::rollout::{self, Shipped, Tried};
 use super::status::{self, Report};
 use super::trust;
@@ -25,7 +26,7 @@ use weir_engine::source::builtin::builtin;
 use weir_engine::source::config_map::{from_config_map, signature_key};
 use weir_engine::source::folder::{FolderConfig, FolderEvent, FolderSource};
 use weir_engine::verify::{Rules, Signatures, Trust};
-use weir_engine::{Candidate, Limits, LoadOutcome, StageTimes, Wasi};
+use weir_engine::{Candidate, LoadOutcome};
 
 /// Wait before a source is read again that could not be read for a reason that may pass.
 const RETRY: Duration = Duration::from_secs(5);
@@ -68,13 +69,13 @@ pub async fn run(context: Arc<Context>, entry: Arc<Entry>) {
         let retry = matches!(fetched, Fetched::Failed { retry: true, .. });
         let pending = matches!(fetched, Fetched::Pending);
         let trust = Trust { rules: rules.clone().unwrap_or_default(), signatures: Signatures::default() };
-        let Loaded { waits, again } = load(&context, &entry, &policy, &trust.rules, fetched, (&mut report, &mut shipped)).await;
-        rollout::back(&context, &entry, &policy, &trust, &mut report).await;
-        let again = again.map(|wait| Instant::now() + wait);
+        let Loaded { waits, mut again } = load(&context, &entry, &policy, &trust.rules, fetched, (&mut report, &mut shipped)).await;
+        again = again.or(rollout::back(&context, &entry, &policy, &trust, &mut report).await);
         oci.judged(&policy, report.refused_for());
         if let Some(rules) = rules.filter(|_| !pending && entry.current().is_none()) {
-            recall(&context, &entry, &policy, rules, &mut report).await;
+            again = again.or(recall(&context, &entry, &policy, rules, &mut report).await);
         }
+        let again = again.map(|wait| Instant::now() + wait);
         entry.tried.fetch_or(!pending, Ordering::Relaxed);
         let mut folder_events = folder.as_ref().map(|(_, source)| source.events());
         if let Some(events) = &mut folder_events {
@@ -218,13 +219,8 @@ impl Loaded {
     const WAITS: Self = Self { waits: true, again: None };
 }
 
-/// A candidate of the spec, without bytes.
-pub(super) fn candidate(entry: &Entry, policy: &WasmPolicy) -> Candidate {
-    let params = policy.spec.params.clone().map_or(serde_json::Value::Null, serde_json::Value::Object);
-    Candidate { object: entry.object.clone(), bytes: Bytes::new(), digest: None, params, limits: limits(policy), wasi: wasi(policy) }
-}
-
 /// Loads what was fetched.
+#[tracing::instrument(level = "debug", skip_all, fields(policy = %entry.object))]
 async fn load(
     context: &Context,
     entry: &Entry,
@@ -273,16 +269,16 @@ async fn load(
     let candidate = Candidate { bytes: bytes.clone(), digest, ..candidate(entry, policy) };
     let trust = Trust { rules: rules.to_vec(), signatures: *signatures };
     let kept = Kept { bytes: bytes.clone(), params: candidate.params.clone(), signatures: trust.signatures.clone() };
-    let mut begun = Instant::now();
     let (outcome, stages) = if let Some(plan) = rollout::plan(spec) {
-        let mut tried = rollout::try_out(context, entry, (spec, &plan), &candidate, &trust, report).await;
+        let (mut tried, mut stages) = rollout::try_out(context, entry, (spec, &plan), &candidate, &trust, report).await;
         if matches!(tried, Tried::Recall) {
-            recall(context, entry, spec, rules.to_vec(), report).await;
+            if let Some(again) = recall(context, entry, spec, rules.to_vec(), report).await {
+                return Loaded { waits: false, again: Some(again) };
+            }
             if !context.leadership.is_leader() && entry.current().is_some() {
                 return Loaded::WAITS;
             }
-            begun = Instant::now();
-            tried = rollout::try_out(context, entry, (spec, &plan), &candidate, &trust, report).await;
+            (tried, stages) = rollout::try_out(context, entry, (spec, &plan), &candidate, &trust, report).await;
         }
         let outcome = match tried {
             Tried::Take(policy) => {
@@ -305,18 +301,17 @@ async fn load(
                 return Loaded::default();
             }
         };
-        (outcome, StageTimes { total: begun.elapsed(), ..StageTimes::default() })
+        (outcome, stages)
     } else {
         rollout::end(entry, report);
-        let loaded = entry.slot.load_signed(&candidate, &trust).await;
+        let loaded = load_signed(context, entry, &candidate, &trust).await;
         (loaded.outcome, loaded.stages)
     };
     match outcome {
         LoadOutcome::Swapped { policy, .. } => {
             entry.swapped();
             let took = seen.map_or(stages.total, |seen| seen.elapsed());
-            context.metrics.policy_compiled(stages.compile);
-            context.metrics.policy_swapped(took);
+            context.metrics.policy_swapped(Some(took));
             tracing::info!(policy = %entry.object, digest = %policy.stamp().digest, took_ms = took.as_secs_f64() * 1e3, probes = stages.probes, "policy loaded");
             report.accepted(context.now(), &policy, revision);
             keep::keep(context, spec, &policy.stamp().digest, &kept).await;
@@ -332,48 +327,30 @@ async fn load(
             context.metrics.policy_rejected(error.reason());
             tracing::warn!(policy = %entry.object, reason = error.reason(), %error, "policy refused, the last good one goes on");
             report.refused(context.now(), Some(of_bytes), error.reason(), &error.to_string());
+            return Loaded { waits: false, again: retry(report, &error) };
         }
     }
+    report.retries = 0;
     Loaded::default()
 }
 
 /// Goes on with the module that ran last, when nothing runs: this process has just started, and the
-/// source is broken or holds a module that is refused.
-async fn recall(context: &Context, entry: &Entry, policy: &WasmPolicy, rules: Vec<Rules>, report: &mut Report) {
-    let Some(running) = policy.status.as_ref().and_then(|status| status.running.as_ref()) else { return };
-    let Ok(digest) = running.digest.parse::<Digest>() else { return };
-    let Some(Kept { bytes, params, signatures }) = keep::recall(context, policy, keep::Which::LastGood).await else { return };
-    let candidate = Candidate { object: entry.object.clone(), bytes, digest: Some(digest), params, limits: limits(policy), wasi: wasi(policy) };
-    match entry.slot.load_signed(&candidate, &Trust { rules, signatures }).await.outcome {
+/// source is broken or holds a module that is refused. With a time: it can be tried again then.
+async fn recall(context: &Context, entry: &Entry, policy: &WasmPolicy, rules: Vec<Rules>, report: &mut Report) -> Option<Duration> {
+    let running = policy.status.as_ref()?.running.as_ref()?;
+    let digest = running.digest.parse::<Digest>().ok()?;
+    let Kept { bytes, params, signatures } = keep::recall(context, policy, keep::Which::LastGood).await?;
+    let candidate = Candidate { bytes, digest: Some(digest), params, ..candidate(entry, policy) };
+    match load_signed(context, entry, &candidate, &Trust { rules, signatures }).await.outcome {
         LoadOutcome::Swapped { policy, .. } | LoadOutcome::Unchanged { policy } => {
             entry.swapped();
             tracing::info!(policy = %entry.object, %digest, "the source gives no module that can run: the last good one goes on, from the copy in the cluster");
             report.recalled(context.now(), &policy, running.source_revision.clone());
+            None
         }
         LoadOutcome::Refused { error, .. } => {
             tracing::warn!(policy = %entry.object, %digest, %error, "the kept copy of the last good module can't be used");
+            retry(report, &error)
         }
-    }
-}
-
-/// What the spec grants of WASI, in the engine's terms.
-fn wasi(policy: &WasmPolicy) -> Wasi {
-    match policy.spec.wasi {
-        weir_crds::wasm_policy::Wasi::Deny => Wasi::Deny,
-        weir_crds::wasm_policy::Wasi::Deterministic => Wasi::Deterministic,
-    }
-}
-
-/// Limits of the spec in the engine's terms; the engine puts its ceiling over them.
-fn limits(policy: &WasmPolicy) -> Limits {
-    let spec = policy.spec.limits;
-    Limits {
-        fuel: spec.fuel,
-        deadline: spec.deadline.as_std(),
-        memory_bytes: spec.memory.get(),
-        table_elements: spec.table_elements,
-        result_bytes: u64::from(spec.result_bytes),
-        state_bytes: u64::from(spec.state_bytes),
-        ..Limits::default()
     }
 }

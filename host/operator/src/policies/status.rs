@@ -28,6 +28,8 @@ pub(super) struct Report {
     rejected: Option<Candidate>,
     /// Whether there was a load at all.
     loaded_once: bool,
+    /// Loads in a row that were refused for what may pass by itself.
+    pub(super) retries: u32,
     /// What is told of the module on trial, and since when.
     pub(super) trial: Option<OnTrial>,
     pub(super) told: Option<Instant>,

@@ -19,7 +19,7 @@ pub use labels::{ApplyResult, EventOutcome, Step};
 pub use tracked::{ObjectState, Readiness, Tracked};
 
 use families::Families;
-use labels::{ApiFailure, ApiRequest, ApplyFailure, Clamped, Decided, PolicyFailure, PolicyName};
+use labels::{ApiFailure, ApiRequest, ApplyFailure, COMPILED, Clamped, Compiled, Decided, PolicyFailure, PolicyName};
 use parking_lot::RwLock;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
@@ -32,6 +32,7 @@ use weir_core::decision::Decision;
 use weir_core::ids::ObjectRef;
 use weir_core::scaling::Outcome;
 use weir_core::snapshot::Mode;
+use weir_engine::{CompiledFrom, LoadError, StageTimes};
 
 /// What is exposed.
 #[derive(Clone, Copy, Debug)]
@@ -142,15 +143,30 @@ impl Metrics {
         self.families.scrape_duration.observe(took.as_secs_f64());
     }
 
-    /// A module was compiled.
-    pub fn policy_compiled(&self, took: Duration) {
-        self.families.policy_compile_duration.observe(took.as_secs_f64());
+    /// The load of a module has ended, well or badly.
+    pub fn policy_loaded(&self, stages: &StageTimes, refused: Option<&LoadError>) {
+        let families = &self.families;
+        let of_compiler = refused.map(LoadError::reason).filter(|reason| LoadError::OF_COMPILER.contains(reason));
+        let compiled = stages.compiled == CompiledFrom::Compiler && !stages.compile.is_zero();
+        match of_compiler {
+            Some(outcome) => drop(families.policy_compilations.get_or_create(&Compiled { outcome }).inc()),
+            None if compiled => drop(families.policy_compilations.get_or_create(&Compiled { outcome: COMPILED }).inc()),
+            // It was refused before, or was compiled already.
+            None => return,
+        }
+        families.policy_compile_wait.observe(stages.queue.as_secs_f64());
+        if compiled {
+            families.policy_compile_duration.observe(stages.compile.as_secs_f64());
+        }
     }
 
-    /// A new version decides; `took` is the time from the first sight of its bytes to its first possible decision.
-    pub fn policy_swapped(&self, took: Duration) {
+    /// A new version decides; `took` is the time from the first sight of its bytes to its first possible decision,
+    /// none for one that was on trial, which takes as long as its plan says.
+    pub fn policy_swapped(&self, took: Option<Duration>) {
         self.families.policy_swaps.get_or_create(&labels::Swapped { result: "Accepted" }).inc();
-        self.families.policy_swap_duration.observe(took.as_secs_f64());
+        if let Some(took) = took {
+            self.families.policy_swap_duration.observe(took.as_secs_f64());
+        }
     }
 
     /// A new version was not accepted; `reason` is the stable word of the gate that it failed at.

@@ -53,6 +53,26 @@ fn a_decision_is_counted_with_its_clamps_its_failure_and_its_fuel() {
 }
 
 #[test]
+fn a_compilation_counts_once_with_what_came_of_it() {
+    let metrics = metrics(false);
+    let took = |compiled, compile| StageTimes { compiled, compile: Duration::from_millis(compile), ..StageTimes::default() };
+    metrics.policy_loaded(&took(CompiledFrom::Compiler, 30), None);
+    metrics.policy_loaded(&took(CompiledFrom::Disk, 1), None);
+    metrics.policy_loaded(&took(CompiledFrom::Memory, 0), None);
+    metrics.policy_loaded(&took(CompiledFrom::Compiler, 0), Some(&LoadError::CoreModule));
+    metrics.policy_loaded(&took(CompiledFrom::Compiler, 30), Some(&LoadError::InvalidParams { problems: Vec::new() }));
+    metrics.policy_loaded(&took(CompiledFrom::Compiler, 60_000), Some(&LoadError::CompileTimedOut { after: Duration::from_secs(60) }));
+    metrics.policy_loaded(&took(CompiledFrom::Compiler, 0), Some(&LoadError::CompileQueueFull { waiting: 256 }));
+    let value = |series: &str| line(&metrics, series);
+    assert_eq!(value(r#"weir_policy_compilations_total{outcome="Compiled"}"#).as_deref(), Some("2"), "good params or not, it was compiled");
+    assert_eq!(value(r#"weir_policy_compilations_total{outcome="CompileTimedOut"}"#).as_deref(), Some("1"));
+    assert_eq!(value(r#"weir_policy_compilations_total{outcome="CompileQueueFull"}"#).as_deref(), Some("1"));
+    assert_eq!(value(r#"weir_policy_compilations_total{outcome="CompilerCrashed"}"#).as_deref(), Some("0"));
+    assert_eq!(value("weir_policy_compile_duration_seconds_count").as_deref(), Some("3"));
+    assert_eq!(value("weir_policy_compile_wait_seconds_count").as_deref(), Some("4"));
+}
+
+#[test]
 fn the_series_of_a_deleted_policy_go() {
     let metrics = metrics(false);
     metrics.decided(&decision(Outcome::Failure(Failure { kind: FailureKind::Trap, message: String::new() })), Duration::ZERO);

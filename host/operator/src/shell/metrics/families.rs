@@ -2,8 +2,8 @@
 
 use super::MetricsOptions;
 use super::labels::{
-    ApiFailure, ApiRequest, Applied, ApplyFailure, Clamped, Decided, Differs, EventOutcome, FAILURES, GUARDRAILS, Kinded, ObjectName, ObjectReplicas,
-    PolicyFailure, PolicyName, Readied, Scraped, Step, Stepped, Swapped, Told, Unhealthy, Verb,
+    ApiFailure, ApiRequest, Applied, ApplyFailure, COMPILED, Clamped, Compiled, Decided, Differs, EventOutcome, FAILURES, GUARDRAILS, Kinded, ObjectName,
+    ObjectReplicas, PolicyFailure, PolicyName, Readied, Scraped, Step, Stepped, Swapped, Told, Unhealthy, Verb,
 };
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -14,6 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 use std::sync::atomic::AtomicU64;
 use weir_core::decision::Verdict;
 use weir_core::health::Problem;
+use weir_engine::LoadError;
 
 /// A gauge of seconds.
 pub(super) type Seconds = Gauge<f64, AtomicU64>;
@@ -31,7 +32,9 @@ pub(super) struct Families {
     pub(super) policy_swaps: Family<Swapped, Counter>,
     pub(super) policy_differences: Family<Differs, Counter>,
     pub(super) policy_swap_duration: Histogram,
+    pub(super) policy_compilations: Family<Compiled, Counter>,
     pub(super) policy_compile_duration: Histogram,
+    pub(super) policy_compile_wait: Histogram,
     pub(super) tick_duration: Histogram,
     pub(super) tick_lateness: Histogram,
     pub(super) metrics_staleness: Histogram,
@@ -63,6 +66,11 @@ fn milliseconds() -> Histogram {
     Histogram::new([5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
 }
 
+/// From 5 ms to 2 minutes: a small rule takes some ten milliseconds, an interpreter half a minute.
+fn compilations() -> Histogram {
+    Histogram::new([5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0])
+}
+
 /// From 100 ms to 5 minutes: the age of what was measured.
 fn ages() -> Histogram {
     Histogram::new([0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0])
@@ -85,7 +93,9 @@ impl Families {
             policy_swaps: Family::default(),
             policy_differences: Family::default(),
             policy_swap_duration: milliseconds(),
-            policy_compile_duration: milliseconds(),
+            policy_compilations: Family::default(),
+            policy_compile_duration: compilations(),
+            policy_compile_wait: compilations(),
             tick_duration: milliseconds(),
             tick_lateness: milliseconds(),
             metrics_staleness: ages(),
@@ -138,7 +148,9 @@ impl Families {
             Unit::Seconds,
             self.policy_swap_duration.clone(),
         );
+        registry.register("policy_compilations", "Modules that were given to the compiler, by what came of it", self.policy_compilations.clone());
         registry.register_with_unit("policy_compile_duration", "Time to compile one module", Unit::Seconds, self.policy_compile_duration.clone());
+        registry.register_with_unit("policy_compile_wait", "Time that one module waited for the compiler", Unit::Seconds, self.policy_compile_wait.clone());
     }
 
     fn register_work(&self, registry: &mut Registry) {
@@ -184,6 +196,9 @@ impl Families {
             drop(self.events.get_or_create(&Told { outcome: outcome.as_str() }));
         }
         drop(self.policy_swaps.get_or_create(&Swapped { result: "Accepted" }));
+        for outcome in LoadError::OF_COMPILER.into_iter().chain([COMPILED]) {
+            drop(self.policy_compilations.get_or_create(&Compiled { outcome }));
+        }
         drop(self.scrapes.get_or_create(&Scraped { result: "ok" }));
         for problem in [
             Problem::CrashLoop,

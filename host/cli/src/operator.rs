@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use weir_engine::verify::{NamedKey, PublicKey};
 use weir_operator::Config;
 use weir_operator::policies::trust::{RequireSignatures, SignaturePolicy};
+use weir_operator::quota::{Parts, PartsFor, QuotaOptions};
 use weir_operator::shell::client::ClientOptions;
 use weir_operator::shell::metrics::{Metrics, MetricsOptions};
 use weir_operator::shell::telemetry::{self, LogFormat, TelemetryOptions};
@@ -59,9 +60,18 @@ pub(crate) struct Args {
     /// Serve gauges per object too: one series each for every LogProcessor.
     #[arg(long)]
     per_object_metrics: bool,
-    /// Largest number of policy calls at once.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=512))]
-    decision_threads: u16,
+    /// Largest number of policy calls at once that are not known to be quick; without it one a core, at
+    /// least 2.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=512))]
+    decision_threads: Option<u16>,
+    /// What each namespace may have of the operator: WasmPolicies with a running module, bytes of their
+    /// compiled code, and processor time of policy calls in each second. What is left out stays as it is.
+    #[arg(long, env = "WEIR_NAMESPACE_QUOTA", value_name = "PARTS", default_value = "policies=100,compiled=256Mi,decision=500ms")]
+    namespace_quota: Parts,
+    /// The same for one namespace, as NAMESPACE=PARTS, for example team-a=policies=10,decision=1s; may be
+    /// repeated. What is left out is as for all.
+    #[arg(long, env = "WEIR_NAMESPACE_QUOTA_FOR", value_name = "NAMESPACE=PARTS", value_delimiter = ' ')]
+    namespace_quota_for: Vec<PartsFor>,
     /// Largest number of API requests under way at once.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_api_requests: u16,
@@ -81,9 +91,12 @@ pub(crate) struct Args {
 
 /// Runs the operator.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("weir").max_blocking_threads(usize::from(args.decision_threads) + 16).build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("weir").max_blocking_threads(decision_threads(&args) + 16).build()?;
     runtime.block_on(serve(args))
+}
+
+fn decision_threads(args: &Args) -> usize {
+    args.decision_threads.map_or_else(|| std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 512)), usize::from)
 }
 
 async fn serve(args: Args) -> anyhow::Result<ExitCode> {
@@ -97,6 +110,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         version,
         instance: instance.clone(),
     })?;
+    let decision_threads = decision_threads(&args);
     let metrics = Metrics::new(MetricsOptions { version, per_object: args.per_object_metrics });
     let config = Config {
         client: ClientOptions { kubeconfig: args.kubeconfig, context: args.context, max_in_flight: usize::from(args.max_api_requests) },
@@ -114,7 +128,8 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         cache_dir: args.cache_dir,
         agent_image: args.agent_image,
         per_object_metrics: args.per_object_metrics,
-        decision_threads: usize::from(args.decision_threads),
+        decision_threads,
+        quotas: QuotaOptions::new(args.namespace_quota, args.namespace_quota_for),
     };
     let stop = CancellationToken::new();
     let mut operator = tokio::spawn(weir_operator::run(config, metrics, stop.clone()));

@@ -57,6 +57,7 @@ mod kept;
 pub mod load;
 mod meter;
 pub mod policy;
+mod refit;
 mod runtime;
 mod schema;
 pub mod slot;
@@ -72,6 +73,7 @@ mod fuzz;
 #[cfg(test)]
 mod schema_fuzz;
 
+pub use call::thread_time;
 pub use config::{CacheConfig, EngineConfig, Limits};
 pub use description::{Description, SeriesNeed};
 pub use engine::{CompiledFrom, Engine};

@@ -176,7 +176,7 @@ impl Engine {
         self.stage("probing", stages, move |_, stages| probe(&policy, &probes, stages).map(|()| Arc::new(policy))).await
     }
 
-    async fn stage<R: Send + 'static>(
+    pub(crate) async fn stage<R: Send + 'static>(
         &self,
         name: &'static str,
         stages: &mut StageTimes,
@@ -240,7 +240,7 @@ impl Inner {
         Ok(compiled)
     }
 
-    fn describe_stage(&self, candidate: &Candidate, digest: &Digest, compiled: Arc<Compiled>, stages: &mut StageTimes) -> Result<Policy, LoadError> {
+    pub(crate) fn describe_stage(&self, candidate: &Candidate, digest: &Digest, compiled: Arc<Compiled>, stages: &mut StageTimes) -> Result<Policy, LoadError> {
         let limits = candidate.limits.capped_by(&self.config.ceiling);
         let begun = Instant::now();
         let described = compiled.check_types(&self.runtime, &limits).and_then(|()| {

@@ -128,13 +128,16 @@ impl PolicySlot {
         LoadReport { outcome, stages }
     }
 
-    /// The stages without the exchange, for a policy that is on trial first.
+    /// The stages without the exchange, for a policy that has to pass something else first.
     ///
     /// # Errors
     /// The stage that refused it.
-    pub async fn prepare_signed(&self, candidate: &Candidate, trust: &Trust) -> Result<Ready, LoadError> {
+    pub async fn prepare_signed(&self, candidate: &Candidate, trust: &Trust, stages: &mut StageTimes) -> Result<Ready, LoadError> {
         let _one = self.loading.lock().await;
-        self.prepare_or_same(candidate, trust, &mut StageTimes::default()).await
+        let begun = std::time::Instant::now();
+        let ready = self.prepare_or_same(candidate, trust, stages).await;
+        stages.total = begun.elapsed();
+        ready
     }
 
     /// Lets a prepared policy run. The next call of [`Self::current`] gives it.

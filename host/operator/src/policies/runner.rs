@@ -1,12 +1,12 @@
 //! Keeps one WasmPolicy loaded: follows its source, hands changed bytes to the slot, reports.
 //! Touches the network and, for `source.file`, the policy folder. One task per WasmPolicy.
 
-use super::Entry;
 use super::fetch::Oci;
 use super::keep::{self, Kept};
 use super::rollout::{self, Shipped, Tried};
 use super::status::{self, Report};
 use super::trust;
+use super::{Entry, fallback, room};
 use crate::context::Context;
 use bytes::Bytes;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use weir_core::ids::Digest;
+use weir_core::ids::{Digest, UnixMs};
 use weir_core::scaling::ScalingPolicy as _;
 use weir_crds::WasmPolicy;
 use weir_crds::wasm_policy::SourceChoice;
@@ -25,7 +25,7 @@ use weir_engine::source::builtin::builtin;
 use weir_engine::source::config_map::{from_config_map, signature_key};
 use weir_engine::source::folder::{FolderConfig, FolderEvent, FolderSource};
 use weir_engine::verify::{Rules, Signatures, Trust};
-use weir_engine::{Candidate, Limits, LoadOutcome, StageTimes, Wasi};
+use weir_engine::{Candidate, Limits, Ready, StageTimes, Wasi};
 
 /// Wait before a source is read again that could not be read for a reason that may pass.
 const RETRY: Duration = Duration::from_secs(5);
@@ -54,6 +54,8 @@ pub async fn run(context: Arc<Context>, entry: Arc<Entry>) {
     let mut oci = Oci::default();
     let mut report = Report::default();
     let mut shipped: Option<Shipped> = None;
+    // The opening for which the module before was looked for in the cluster.
+    let mut looked: Option<UnixMs> = None;
     loop {
         let policy = spec.borrow_and_update().clone();
         report.remember(&policy);
@@ -72,10 +74,14 @@ pub async fn run(context: Arc<Context>, entry: Arc<Entry>) {
         rollout::back(&context, &entry, &policy, &trust, &mut report).await;
         let again = again.map(|wait| Instant::now() + wait);
         oci.judged(&policy, report.refused_for());
-        if let Some(rules) = rules.filter(|_| !pending && entry.current().is_none()) {
+        if let Some(rules) = rules.as_ref().filter(|_| !pending && entry.current().is_none()) {
             recall(&context, &entry, &policy, rules, &mut report).await;
         }
+        report.fallback = fallback::fit(&context, &entry, &policy, rules.as_deref()).await;
         entry.tried.fetch_or(!pending, Ordering::Relaxed);
+        if !pending {
+            room::settle(&context, &entry);
+        }
         let mut folder_events = folder.as_ref().map(|(_, source)| source.events());
         if let Some(events) = &mut folder_events {
             events.borrow_and_update();
@@ -83,6 +89,13 @@ pub async fn run(context: Arc<Context>, entry: Arc<Entry>) {
         // Until the source changes, only the status may have to be written.
         loop {
             report.stale = oci.stale().map(str::to_owned);
+            let opening = entry.running().and_then(|running| running.opening()).map(|opening| opening.since);
+            if opening.is_some() && opening != looked {
+                looked = opening;
+                fallback::recall(&context, &entry, &policy, &trust.rules).await;
+            }
+            report.breaker = fallback::tell(&entry);
+            let half_open = fallback::gauge(&context, &entry, context.now());
             let written = status::write(&context, &entry, &policy, &report).await;
             tokio::select! {
                 () = entry.stop.cancelled() => return,
@@ -96,10 +109,13 @@ pub async fn run(context: Arc<Context>, entry: Arc<Entry>) {
                 () = folder_changed(&mut folder_events) => { entry.seen.lock().get_or_insert_with(Instant::now); break },
                 () = oci.due() => if oci.recheck(&context, &policy).await { entry.seen.lock().get_or_insert_with(Instant::now); break },
                 () = entry.users_changed.notified() => {}
+                () = entry.turned.notified() => {}
+                () = tokio::time::sleep(half_open.unwrap_or_default()), if half_open.is_some() => {}
                 changed = leadership.changed() => if changed.is_err() { return } else if waits { break },
                 () = tokio::time::sleep(rollout::LOOK), if entry.trial().is_some() => {
                     if context.leadership.is_leader() {
-                        rollout::look(&context, &entry, &policy, &mut shipped, &mut report).await;
+                        rollout::look(&context, &entry, (&policy, &trust.rules), &mut shipped, &mut report).await;
+                        room::settle(&context, &entry);
                     }
                 }
                 () = tokio::time::sleep_until(again.unwrap_or_else(Instant::now).into()), if again.is_some() => break,
@@ -273,65 +289,62 @@ async fn load(
     let candidate = Candidate { bytes: bytes.clone(), digest, ..candidate(entry, policy) };
     let trust = Trust { rules: rules.to_vec(), signatures: *signatures };
     let kept = Kept { bytes: bytes.clone(), params: candidate.params.clone(), signatures: trust.signatures.clone() };
-    let mut begun = Instant::now();
-    let (outcome, stages) = if let Some(plan) = rollout::plan(spec) {
-        let mut tried = rollout::try_out(context, entry, (spec, &plan), &candidate, &trust, report).await;
+    if !room::is_there(context, entry, report) {
+        return Loaded::default();
+    }
+    let mut stages = StageTimes::default();
+    let tried = if let Some(plan) = rollout::plan(spec) {
+        let tried = rollout::try_out(context, entry, (spec, &plan), (&candidate, &mut stages), &trust, report).await;
         if matches!(tried, Tried::Recall) {
-            recall(context, entry, spec, rules.to_vec(), report).await;
+            recall(context, entry, spec, rules, report).await;
             if !context.leadership.is_leader() && entry.current().is_some() {
                 return Loaded::WAITS;
             }
-            begun = Instant::now();
-            tried = rollout::try_out(context, entry, (spec, &plan), &candidate, &trust, report).await;
+            rollout::try_out(context, entry, (spec, &plan), (&candidate, &mut stages), &trust, report).await
+        } else {
+            tried
         }
-        let outcome = match tried {
-            Tried::Take(policy) => {
-                let previous = entry.slot.swap(policy.clone()).map(|old| old.stamp().clone());
-                LoadOutcome::Swapped { policy, previous }
-            }
-            Tried::Same(policy) => LoadOutcome::Unchanged { policy },
-            Tried::Refused(error) => LoadOutcome::Refused { error, kept: None },
-            Tried::OnTrial => {
-                *shipped = Some(Shipped { kept, revision });
-                return Loaded::default();
-            }
-            Tried::NotNow(again) => return Loaded { waits: false, again },
-            Tried::Recall => {
-                let digest = rollout::ran(spec).map_or_else(String::new, |digest| digest.to_string());
-                let sentence = format!(
-                    "{digest} ran before and no copy of it can be had, so this module can't be tried beside it: ship {digest} again, or write the digest of this one into spec.rollout.promote"
-                );
-                report.refused(now, Some(of_bytes), "LastGoodMissing", &sentence);
-                return Loaded::default();
-            }
-        };
-        (outcome, StageTimes { total: begun.elapsed(), ..StageTimes::default() })
     } else {
         rollout::end(entry, report);
-        let loaded = entry.slot.load_signed(&candidate, &trust).await;
-        (loaded.outcome, loaded.stages)
+        match entry.slot.prepare_signed(&candidate, &trust, &mut stages).await {
+            Ok(Ready::New(policy)) => Tried::Take(policy),
+            Ok(Ready::Same(policy)) => Tried::Same(policy),
+            Err(error) => Tried::Refused(error),
+        }
     };
-    match outcome {
-        LoadOutcome::Swapped { policy, .. } => {
-            entry.swapped();
+    match tried {
+        Tried::Take(policy) => {
+            if !room::make(context, entry, &policy, true, report) {
+                return Loaded::default();
+            }
+            let was_good = entry.take_over(&policy, rules);
             let took = seen.map_or(stages.total, |seen| seen.elapsed());
             context.metrics.policy_compiled(stages.compile);
             context.metrics.policy_swapped(took);
             tracing::info!(policy = %entry.object, digest = %policy.stamp().digest, took_ms = took.as_secs_f64() * 1e3, probes = stages.probes, "policy loaded");
             report.accepted(context.now(), &policy, revision);
-            keep::keep(context, spec, &policy.stamp().digest, &kept).await;
+            keep::keep(context, spec, &policy.stamp().digest, &kept, was_good).await;
         }
-        LoadOutcome::Unchanged { policy } => {
+        Tried::Same(policy) => {
             report.unchanged(context.now(), &policy, revision);
             // A module that runs may have been signed since.
             if kept.signatures != Signatures::default() {
-                keep::keep(context, spec, &policy.stamp().digest, &kept).await;
+                keep::keep(context, spec, &policy.stamp().digest, &kept, true).await;
             }
         }
-        LoadOutcome::Refused { error, .. } => {
+        Tried::Refused(error) => {
             context.metrics.policy_rejected(error.reason());
             tracing::warn!(policy = %entry.object, reason = error.reason(), %error, "policy refused, the last good one goes on");
             report.refused(context.now(), Some(of_bytes), error.reason(), &error.to_string());
+        }
+        Tried::OnTrial => *shipped = Some(Shipped { kept, revision }),
+        Tried::NotNow(again) => return Loaded { waits: false, again },
+        Tried::Recall => {
+            let digest = rollout::ran(spec).map_or_else(String::new, |digest| digest.to_string());
+            let sentence = format!(
+                "{digest} ran before and no copy of it can be had, so this module can't be tried beside it: ship {digest} again, or write the digest of this one into spec.rollout.promote"
+            );
+            report.refused(now, Some(of_bytes), "LastGoodMissing", &sentence);
         }
     }
     Loaded::default()
@@ -339,18 +352,25 @@ async fn load(
 
 /// Goes on with the module that ran last, when nothing runs: this process has just started, and the
 /// source is broken or holds a module that is refused.
-async fn recall(context: &Context, entry: &Entry, policy: &WasmPolicy, rules: Vec<Rules>, report: &mut Report) {
+async fn recall(context: &Context, entry: &Entry, policy: &WasmPolicy, rules: &[Rules], report: &mut Report) {
     let Some(running) = policy.status.as_ref().and_then(|status| status.running.as_ref()) else { return };
     let Ok(digest) = running.digest.parse::<Digest>() else { return };
+    if context.policies.quotas.room(&entry.object.namespace, &entry.place).is_err() {
+        return;
+    }
     let Some(Kept { bytes, params, signatures }) = keep::recall(context, policy, keep::Which::LastGood).await else { return };
-    let candidate = Candidate { object: entry.object.clone(), bytes, digest: Some(digest), params, limits: limits(policy), wasi: wasi(policy) };
-    match entry.slot.load_signed(&candidate, &Trust { rules, signatures }).await.outcome {
-        LoadOutcome::Swapped { policy, .. } | LoadOutcome::Unchanged { policy } => {
-            entry.swapped();
+    let candidate = Candidate { bytes, digest: Some(digest), params, ..candidate(entry, policy) };
+    let trust = Trust { rules: rules.to_vec(), signatures };
+    match entry.slot.prepare_signed(&candidate, &trust, &mut StageTimes::default()).await {
+        Ok(Ready::New(policy) | Ready::Same(policy)) => {
+            if !room::make(context, entry, &policy, true, report) {
+                return;
+            }
+            entry.take_over(&policy, rules);
             tracing::info!(policy = %entry.object, %digest, "the source gives no module that can run: the last good one goes on, from the copy in the cluster");
             report.recalled(context.now(), &policy, running.source_revision.clone());
         }
-        LoadOutcome::Refused { error, .. } => {
+        Err(error) => {
             tracing::warn!(policy = %entry.object, %digest, %error, "the kept copy of the last good module can't be used");
         }
     }

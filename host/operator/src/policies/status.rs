@@ -1,7 +1,8 @@
 //! Status and Events of a WasmPolicy. Touches the network; writes only what changed.
 
 use super::Entry;
-use crate::conditions::{Conditions, Status, time};
+use super::fallback::{Fit, Open};
+use crate::conditions::{Conditions, Status, find, millis, time};
 use crate::context::Context;
 use crate::shell::events::EventType;
 use crate::watch::chain;
@@ -13,7 +14,7 @@ use weir_core::ids::{Digest, UnixMs};
 use weir_core::scaling::ScalingPolicy as _;
 use weir_crds::conditions::{kind, reason};
 use weir_crds::names::FIELD_MANAGER;
-use weir_crds::wasm_policy::{Candidate, Description, OnTrial, Revision, Running, SeriesNeeded, WasmPolicyStatus, WasmPolicySummary};
+use weir_crds::wasm_policy::{Candidate, Description, OnTrial, Revision, Running, SeriesNeeded, TrialOutcome, WasmPolicyStatus, WasmPolicySummary};
 use weir_crds::{GROUP, VERSION, WasmPolicy};
 use weir_engine::Policy;
 
@@ -35,6 +36,10 @@ pub(super) struct Report {
     history: Vec<Revision>,
     /// Why it is not known whether the newest module runs: its registry does not answer.
     pub(super) stale: Option<String>,
+    /// Whether the policy of `spec.fallback` can be asked.
+    pub(super) fallback: Option<Fit>,
+    /// What is told while the breaker is open.
+    pub(super) breaker: Option<Open>,
 }
 
 impl Report {
@@ -59,20 +64,20 @@ impl Report {
     }
 
     /// How the last trial of a module ended.
-    pub(super) fn outcome(&self, digest: &str) -> Option<&str> {
-        self.history.iter().find(|known| known.digest == digest).map(|known| known.outcome.as_str())
+    pub(super) fn outcome(&self, digest: &str) -> Option<TrialOutcome> {
+        self.history.iter().find(|known| known.digest == digest).map(|known| known.outcome)
     }
 
     /// Why a module was dropped, if it was.
     pub(super) fn rolled_back(&self, digest: &str) -> Option<String> {
         let last = self.history.iter().find(|known| known.digest == digest)?;
-        (last.outcome != "Promoted").then(|| last.message.clone())
+        (last.outcome != TrialOutcome::Promoted).then(|| last.message.clone())
     }
 
     /// When a gate last failed.
     pub(super) fn last_rollback(&self) -> Option<UnixMs> {
-        let last = self.history.iter().find(|known| known.outcome == reason::ROLLED_BACK)?;
-        Some(UnixMs(last.time.0.as_millisecond()))
+        let last = self.history.iter().find(|known| known.outcome == TrialOutcome::RolledBack)?;
+        Some(millis(&last.time))
     }
 
     /// The newest module is not refused any more.
@@ -124,13 +129,15 @@ impl Report {
     fn status(&self, now: UnixMs, policy: &WasmPolicy, users: u32) -> WasmPolicyStatus {
         let before = policy.status.clone().unwrap_or_default();
         let mut conditions = Conditions::new(&before.conditions, now, policy.metadata.generation);
-        match (&self.running, &self.rejected) {
-            (Some(running), _) => {
+        match (&self.running, &self.rejected, &self.breaker) {
+            (Some(_), _, Some(open)) if open.reason == reason::HELD => conditions.set(kind::READY, Status::False, reason::BREAKER_OPEN, &open.sentence),
+            (Some(_), _, Some(open)) => conditions.set(kind::READY, Status::True, open.reason, &open.sentence),
+            (Some(running), _, None) => {
                 let message = format!("{} {} runs", running.name, running.version);
                 conditions.set(kind::READY, Status::True, reason::AS_EXPECTED, &message);
             }
-            (None, Some(rejected)) => conditions.set(kind::READY, Status::False, &rejected.reason, &rejected.message),
-            (None, None) => conditions.set(kind::READY, Status::Unknown, reason::STARTING, "the module is being loaded"),
+            (None, Some(rejected), _) => conditions.set(kind::READY, Status::False, &rejected.reason, &rejected.message),
+            (None, None, _) => conditions.set(kind::READY, Status::Unknown, reason::STARTING, "the module is being loaded"),
         }
         let trial = self.trial.as_ref();
         match (trial, &self.rejected, &self.stale) {
@@ -141,6 +148,19 @@ impl Report {
                 conditions.set(kind::LATEST_ACCEPTED, Status::True, reason::AS_EXPECTED, "the newest module of the source runs")
             }
             (None, None, None) => conditions.set(kind::LATEST_ACCEPTED, Status::Unknown, reason::STARTING, "the module is being loaded"),
+        }
+        match &self.fallback {
+            Some(Ok(name)) => conditions.set(kind::FALLBACK_READY, Status::True, reason::AS_EXPECTED, &format!("{name} decides when the module keeps failing")),
+            Some(Err((why, sentence))) => conditions.set(kind::FALLBACK_READY, Status::False, why, &format!("spec.fallback: {sentence}")),
+            None => {}
+        }
+        match &self.breaker {
+            Some(open) => conditions.set(kind::BREAKER_OPEN, Status::True, open.reason, &open.sentence),
+            // Only of a policy that had one open it is said that it is closed.
+            None if find(&before.conditions, kind::BREAKER_OPEN).is_some() => {
+                conditions.set(kind::BREAKER_OPEN, Status::False, reason::CLOSED, "the module that runs is asked, and does not keep failing")
+            }
+            None => {}
         }
         let digest = self.running.as_ref().map(|running| running.digest.trim_start_matches("sha256:").chars().take(12).collect());
         WasmPolicyStatus {
@@ -232,6 +252,15 @@ fn announce(context: &Context, policy: &WasmPolicy, before: &WasmPolicyStatus, a
     {
         let does = if trial.percent == 0 { "runs beside the current one".to_owned() } else { format!("decides for {} % of the objects", trial.percent) };
         context.events.publish(regarding(), EventType::Normal, "Trial", "Load", format!("{} ({}) is on trial and {does}", trial.version, trial.digest));
+    }
+    let holds = |status: &WasmPolicyStatus, kind: &str, is: &str| find(&status.conditions, kind).filter(|condition| condition.status == is).cloned();
+    match (holds(before, kind::BREAKER_OPEN, "True"), holds(after, kind::BREAKER_OPEN, "True")) {
+        (None, Some(open)) => context.events.publish(regarding(), EventType::Warning, "BreakerOpened", "Decide", &open.message),
+        (Some(_), None) => context.events.publish(regarding(), EventType::Normal, "BreakerClosed", "Decide", "the module that runs decides again"),
+        _ => {}
+    }
+    if let (None, Some(unfit)) = (holds(before, kind::FALLBACK_READY, "False"), holds(after, kind::FALLBACK_READY, "False")) {
+        context.events.publish(regarding(), EventType::Warning, &unfit.reason, "Load", &unfit.message);
     }
     if after.rejected != before.rejected
         && let Some(rejected) = &after.rejected

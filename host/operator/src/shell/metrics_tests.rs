@@ -17,6 +17,7 @@ fn decision(outcome: Outcome) -> Decision {
         object: ObjectRef::new("logs", "edge"),
         snapshot: Digest::of(b""),
         policy: Some(PolicyStamp { object: ObjectRef::new("rules", "backlog"), digest: Digest::of(b""), name: "backlog".into(), version: "1.0.0".into() }),
+        fallback: None,
         invocation: Some(Invocation { outcome, fuel: 12_345, output: String::new() }),
         verdict: Verdict::Hold,
         mode: Mode::Enforce,

@@ -2,8 +2,8 @@
 
 use super::MetricsOptions;
 use super::labels::{
-    ApiFailure, ApiRequest, Applied, ApplyFailure, Clamped, Decided, Differs, EventOutcome, FAILURES, GUARDRAILS, Kinded, ObjectName, ObjectReplicas,
-    PolicyFailure, PolicyName, Readied, Scraped, Step, Stepped, Swapped, Told, Unhealthy, Verb,
+    ApiFailure, ApiRequest, Applied, ApplyFailure, Clamped, Decided, Differs, EventOutcome, FAILURES, GUARDRAILS, Kinded, ObjectName, ObjectNamespace,
+    ObjectReplicas, PolicyFailure, PolicyName, PolicyNamespace, QuotaRefusal, Readied, Scraped, Step, Stepped, Swapped, Told, Unhealthy, Verb,
 };
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -17,6 +17,8 @@ use weir_core::health::Problem;
 
 /// A gauge of seconds.
 pub(super) type Seconds = Gauge<f64, AtomicU64>;
+/// A counter of seconds.
+pub(super) type SecondsTotal = Counter<f64, AtomicU64>;
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Handles of all metrics.
@@ -28,6 +30,14 @@ pub(super) struct Families {
     pub(super) policy_refusals: Family<PolicyName, Counter>,
     pub(super) policy_failures: Family<PolicyFailure, Counter>,
     pub(super) policy_fuel: Histograms<PolicyName>,
+    pub(super) policy_breaker_state: Family<PolicyName, Gauge>,
+    pub(super) policy_breaker_openings: Family<PolicyName, Counter>,
+    pub(super) policy_fallback_decisions: Family<PolicyName, Counter>,
+    pub(super) namespace_policies: Family<PolicyNamespace, Gauge>,
+    pub(super) namespace_compiled: Family<PolicyNamespace, Gauge>,
+    pub(super) namespace_refusals: Family<QuotaRefusal, Counter>,
+    pub(super) namespace_decision_time: Family<ObjectNamespace, SecondsTotal>,
+    pub(super) namespace_held: Family<ObjectNamespace, Counter>,
     pub(super) policy_swaps: Family<Swapped, Counter>,
     pub(super) policy_differences: Family<Differs, Counter>,
     pub(super) policy_swap_duration: Histogram,
@@ -82,6 +92,14 @@ impl Families {
             policy_refusals: Family::default(),
             policy_failures: Family::default(),
             policy_fuel: Family::new_with_constructor(fuel),
+            policy_breaker_state: Family::default(),
+            policy_breaker_openings: Family::default(),
+            policy_fallback_decisions: Family::default(),
+            namespace_policies: Family::default(),
+            namespace_compiled: Family::default(),
+            namespace_refusals: Family::default(),
+            namespace_decision_time: Family::default(),
+            namespace_held: Family::default(),
             policy_swaps: Family::default(),
             policy_differences: Family::default(),
             policy_swap_duration: milliseconds(),
@@ -108,6 +126,7 @@ impl Families {
         };
         families.register_decisions(registry);
         families.register_policies(registry);
+        families.register_namespaces(registry);
         families.register_work(registry);
         families.register_state(registry, options);
         families.start_at_zero();
@@ -124,6 +143,9 @@ impl Families {
 
     fn register_policies(&self, registry: &mut Registry) {
         registry.register("policy_refusals", "Decisions that a policy refused", self.policy_refusals.clone());
+        registry.register("policy_breaker_state", "0 closed, 1 half-open, 2 open: the module keeps failing", self.policy_breaker_state.clone());
+        registry.register("policy_breaker_openings", "How often the breaker opened, failed probes not counted", self.policy_breaker_openings.clone());
+        registry.register("policy_fallback_decisions", "Decisions of a fallback", self.policy_fallback_decisions.clone());
         registry.register("policy_failures", "Calls of a policy that trapped, ran into a limit or made no sense", self.policy_failures.clone());
         registry.register("policy_fuel", "Fuel of one call, the same for the same snapshot on every machine", self.policy_fuel.clone());
         registry.register(
@@ -139,6 +161,16 @@ impl Families {
             self.policy_swap_duration.clone(),
         );
         registry.register_with_unit("policy_compile_duration", "Time to compile one module", Unit::Seconds, self.policy_compile_duration.clone());
+    }
+
+    fn register_namespaces(&self, registry: &mut Registry) {
+        registry.register("namespace_policies", "WasmPolicies of a namespace with a module that runs", self.namespace_policies.clone());
+        let compiled = self.namespace_compiled.clone();
+        registry.register_with_unit("namespace_compiled", "Compiled code of a namespace's WasmPolicies", Unit::Bytes, compiled);
+        registry.register("namespace_refusals", "Modules that were not loaded for want of this part of the quota", self.namespace_refusals.clone());
+        let time = self.namespace_decision_time.clone();
+        registry.register_with_unit("namespace_decision_time", "Processor time of policy calls on a namespace's objects", Unit::Seconds, time);
+        registry.register("namespace_held_decisions", "Decisions that were held because the namespace's time was used up", self.namespace_held.clone());
     }
 
     fn register_work(&self, registry: &mut Registry) {

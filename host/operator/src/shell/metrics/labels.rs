@@ -170,6 +170,9 @@ label_sets! {
     PolicyName { policy_namespace: String, policy: String }
     PolicyFailure { policy_namespace: String, policy: String, kind: &'static str }
     Swapped { result: &'static str }
+    PolicyNamespace { policy_namespace: String }
+    QuotaRefusal { policy_namespace: String, resource: &'static str }
+    ObjectNamespace { object_namespace: String }
     Differs { kind: &'static str }
     Scraped { result: &'static str }
     ApiRequest { verb: &'static str, resource: &'static str, subresource: &'static str }

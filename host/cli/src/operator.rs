@@ -66,7 +66,7 @@ pub(crate) struct Args {
     decision_threads: Option<u16>,
     /// What each namespace may have of the operator: WasmPolicies with a running module, bytes of their
     /// compiled code, and processor time of policy calls in each second. What is left out stays as it is.
-    #[arg(long, env = "WEIR_NAMESPACE_QUOTA", value_name = "PARTS", default_value = "policies=100,compiled=256Mi,decision=500ms")]
+    #[arg(long, env = "WEIR_NAMESPACE_QUOTA", value_name = "PARTS", default_value = "policies=100,compiled=256Mi,decision=1s")]
     namespace_quota: Parts,
     /// The same for one namespace, as NAMESPACE=PARTS, for example team-a=policies=10,decision=1s; may be
     /// repeated. What is left out is as for all.

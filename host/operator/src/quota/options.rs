@@ -6,8 +6,9 @@ use std::str::FromStr;
 use weir_core::quota::Quota;
 use weir_crds::{Bytes, Duration};
 
-/// What a namespace may have where nobody said otherwise: more than a team needs, less than a machine has.
-pub const DEFAULT: Quota = Quota { policies: 100, compiled_bytes: 256 << 20, decision_us: 500_000 };
+/// What a namespace may have where nobody said otherwise: more than a team needs (10,000 decisions a second of a
+/// built-in policy), and no more than one core.
+pub const DEFAULT: Quota = Quota { policies: 100, compiled_bytes: 256 << 20, decision_us: 1_000_000 };
 
 /// Parts of a quota as somebody wrote them: `policies=100,compiled=256Mi,decision=500ms`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,7 +125,7 @@ mod tests {
         let options = QuotaOptions::new("policies=7".parse().unwrap(), vec!["team-a=decision=2s,compiled=1Gi".parse().unwrap()]);
         assert_eq!(options.of("other"), Quota { policies: 7, ..DEFAULT });
         assert_eq!(options.of("team-a"), Quota { policies: 7, compiled_bytes: 1 << 30, decision_us: 2_000_000 });
-        assert_eq!("policies=100,compiled=256Mi,decision=500ms".parse::<Parts>().unwrap().or(DEFAULT), DEFAULT);
+        assert_eq!("policies=100,compiled=256Mi,decision=1s".parse::<Parts>().unwrap().or(DEFAULT), DEFAULT);
     }
 
     #[rstest]

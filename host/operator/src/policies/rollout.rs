@@ -205,8 +205,8 @@ pub(super) async fn try_out(
     {
         return Tried::OnTrial;
     }
+    end(entry, report);
     if !room::make(context, entry, &new, false, report) {
-        end(entry, report);
         return Tried::NotNow(None);
     }
     let trial = Trial::new(new.clone(), percent(plan, 0), now);

@@ -25,7 +25,6 @@ impl Policies {
 
 /// Whether a policy may have a module at all. False: the report says why not.
 pub(super) fn is_there(context: &Context, entry: &Entry, report: &mut Report) -> bool {
-    entry.awaits_room.store(false, Ordering::Relaxed);
     match context.policies.quotas.room(&entry.object.namespace, &entry.place) {
         Ok(()) => true,
         Err(exceeded) => refused(context, entry, None, exceeded, report),
@@ -40,12 +39,15 @@ pub(super) fn make(context: &Context, entry: &Entry, new: &Policy, replaces: boo
         return true;
     }
     // Rather no module to go back to than not the newest one.
-    entry.fallbacks.write().previous = None;
+    let previous = entry.fallbacks.write().previous.take();
     let least = entry.modules(Some(new));
     let least = if replaces { least.last().map_or(&[][..], std::slice::from_ref) } else { &least };
     match give(least) {
         Ok(_) => true,
-        Err(exceeded) => refused(context, entry, Some(new), exceeded, report),
+        Err(exceeded) => {
+            entry.fallbacks.write().previous = previous;
+            refused(context, entry, Some(new), exceeded, report)
+        }
     }
 }
 

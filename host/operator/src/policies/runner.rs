@@ -95,6 +95,9 @@ pub async fn run(context: Arc<Context>, entry: Arc<Entry>) {
                 fallback::recall(&context, &entry, &policy, &trust.rules).await;
             }
             report.breaker = fallback::tell(&entry);
+            if entry.stop.is_cancelled() {
+                return;
+            }
             let half_open = fallback::gauge(&context, &entry, context.now());
             let written = status::write(&context, &entry, &policy, &report).await;
             tokio::select! {
@@ -251,6 +254,7 @@ async fn load(
 ) -> Loaded {
     let spec = policy;
     let seen = entry.seen.lock().take();
+    entry.awaits_room.store(false, Ordering::Relaxed);
     let now = context.now();
     let (bytes, revision, signatures) = match fetched {
         Fetched::Pending => return Loaded::default(),

@@ -250,10 +250,11 @@ impl Actor {
         }
         if acted {
             let policy = decision.policy.as_ref().map_or_else(String::new, |stamp| format!(" by {} {}", stamp.object, stamp.digest.short()));
+            let instead = decision.fallback.as_ref().map_or_else(String::new, |fallback| format!(" as fallback ({})", fallback.sentence));
             let clamps: Vec<&str> = decision.clamps.iter().map(|clamp| clamp.guardrail.as_str()).collect();
             let clamped = if clamps.is_empty() { String::new() } else { format!(", clamped by {}", clamps.join(", ")) };
             let note = format!(
-                "{} to {} replicas{policy}: {} ({}){clamped}; decision {}",
+                "{} to {} replicas{policy}{instead}: {} ({}){clamped}; decision {}",
                 decision.from, decision.to, decision.reason, decision.sentence, decision.id
             );
             tracing::info!(object = %self.object, from = decision.from, to = decision.to, reason = decision.reason, decision = decision.id, "scaled");

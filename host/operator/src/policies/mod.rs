@@ -255,4 +255,23 @@ mod tests {
         policies.apply(ObjectRef::new("team", "rule"), policy(Source::oci("r.example/a:1"), None));
         assert!(!changed("keys"));
     }
+    #[test]
+    fn a_policy_that_goes_wakes_those_that_found_no_room() {
+        let metrics = Metrics::new(MetricsOptions { version: "0", per_object: false });
+        let options = QuotaOptions::new("policies=1".parse().unwrap(), Vec::new());
+        let engine = Engine::new(EngineConfig { concurrent_instances: 1, ..EngineConfig::default() }).unwrap();
+        let policies = Policies::new(engine, Quotas::new(options, metrics.clone()), metrics);
+        let apply = |namespace: &str, name: &str| match policies.apply(ObjectRef::new(namespace, name), policy(Source::builtin("threshold"), None)) {
+            Applied::New(entry) => entry,
+            Applied::Known => panic!("it is new"),
+        };
+        let (first, second, elsewhere) = (apply("team", "a"), apply("team", "b"), apply("other", "a"));
+        let room = |entry: &Entry| policies.quotas.room(&entry.object.namespace, &entry.place);
+        assert_eq!((room(&first).is_ok(), room(&second).is_ok(), room(&elsewhere).is_ok()), (true, false, true));
+        for waiting in [&second, &elsewhere] {
+            waiting.awaits_room.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+        policies.delete(&first.object);
+        assert_eq!((woken(&second), woken(&elsewhere), room(&second).is_ok()), (true, false, true));
+    }
 }

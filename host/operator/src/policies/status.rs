@@ -269,3 +269,49 @@ fn announce(context: &Context, policy: &WasmPolicy, before: &WasmPolicyStatus, a
         context.events.publish(regarding(), EventType::Warning, &rejected.reason, "Load", format!("{}{goes_on}", rejected.message));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn open(reason: &'static str) -> Option<Open> {
+        Some(Open { reason, sentence: "5 of 6 calls failed".to_owned() })
+    }
+
+    fn running() -> Running {
+        Running { digest: "sha256:00".to_owned(), name: "rule".to_owned(), version: "1".to_owned(), loaded_at: time(UnixMs(0)), source_revision: None }
+    }
+
+    /// `status/reason` of a condition.
+    fn said(status: &WasmPolicyStatus, kind: &str) -> Option<String> {
+        find(&status.conditions, kind).map(|condition| format!("{}/{}", condition.status, condition.reason))
+    }
+
+    #[rstest]
+    #[case::closed(None, None, "True/AsExpected", None)]
+    #[case::a_fallback_decides(open(reason::FALLBACK_DECIDES), None, "True/FallbackDecides", Some("True/FallbackDecides"))]
+    #[case::held(open(reason::HELD), None, "False/BreakerOpen", Some("True/Held"))]
+    #[case::closed_again(None, open(reason::HELD), "True/AsExpected", Some("False/Closed"))]
+    fn ready_is_honest_about_a_module_that_keeps_failing(
+        #[case] now: Option<Open>,
+        #[case] before: Option<Open>,
+        #[case] ready: &str,
+        #[case] breaker: Option<&str>,
+    ) {
+        let report = |breaker| Report { running: Some(running()), loaded_once: true, breaker, ..Report::default() };
+        let mut policy = WasmPolicy::new("rule", weir_crds::WasmPolicySpec::default());
+        policy.status = Some(report(before).status(UnixMs(1_000), &policy, 1));
+        let status = report(now).status(UnixMs(2_000), &policy, 1);
+        assert_eq!((said(&status, kind::READY).as_deref(), said(&status, kind::BREAKER_OPEN).as_deref()), (Some(ready), breaker));
+    }
+
+    #[test]
+    fn a_fallback_that_does_not_fit_stops_nothing_and_is_said() {
+        let unfit = Some(Err(("SourceNotFound", "there is no built-in policy `oracle`".to_owned())));
+        let report = Report { running: Some(running()), loaded_once: true, fallback: unfit, ..Report::default() };
+        let status = report.status(UnixMs(0), &WasmPolicy::new("rule", weir_crds::WasmPolicySpec::default()), 1);
+        assert_eq!(said(&status, kind::FALLBACK_READY).as_deref(), Some("False/SourceNotFound"));
+        assert_eq!(said(&status, kind::READY).as_deref(), Some("True/AsExpected"));
+    }
+}

@@ -179,6 +179,7 @@ impl Quotas {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shell::metrics::MetricsOptions;
 
     #[test]
     fn who_is_slow_once_has_to_be_quick_eight_times_as_often() {
@@ -197,5 +198,23 @@ mod tests {
             quick.took(QUICK);
             assert!(!quick.is_trusted());
         }
+    }
+    #[test]
+    fn a_namespace_that_uses_up_its_time_waits_itself_and_no_other_does() {
+        let metrics = Metrics::new(MetricsOptions { version: "0", per_object: false });
+        let quotas = Quotas::new(QuotaOptions::new("decision=100ms".parse().unwrap(), Vec::new()), metrics.clone());
+        let (busy, quiet, now) = (quotas.namespace("busy"), quotas.namespace("quiet"), UnixMs(1_700_000_000_000));
+        assert_eq!(busy.wait(now), None);
+        busy.spend(Duration::from_millis(600));
+        assert_eq!((busy.wait(now), quiet.wait(now)), (Some(1001), None));
+        busy.held();
+        let shown = || metrics.encode().unwrap();
+        for line in
+            [r#"weir_namespace_held_decisions_total{object_namespace="busy"} 1"#, r#"weir_namespace_decision_time_seconds_total{object_namespace="busy"} 0.6"#]
+        {
+            assert!(shown().contains(line), "{}", shown());
+        }
+        quotas.forget("busy");
+        assert!(!shown().contains("busy"));
     }
 }

@@ -137,7 +137,7 @@ impl Ledger {
     /// There is no room; it keeps what it has.
     pub fn give(&mut self, place: &Place, modules: &[(Digest, u64)], quota: &Quota) -> Result<bool, Exceeded> {
         self.room(place, quota)?;
-        let mut wanted: BTreeMap<Digest, u64> = modules.iter().copied().collect();
+        let wanted: BTreeMap<Digest, u64> = modules.iter().copied().collect();
         let others: BTreeMap<Digest, u64> = self.modules_but(Some(place)).collect();
         let used: u64 = others.values().sum();
         let asked: u64 = wanted.iter().filter(|(digest, _)| !others.contains_key(*digest)).map(|(_, bytes)| bytes).sum();
@@ -149,8 +149,7 @@ impl Ledger {
         if asked > before && used.saturating_add(asked) > quota.compiled_bytes {
             return Err(Exceeded { resource: Resource::Compiled, limit: quota.compiled_bytes, used, asked });
         }
-        let share = Share::Modules(std::mem::take(&mut wanted));
-        self.shares.insert(place.clone(), share);
+        self.shares.insert(place.clone(), Share::Modules(wanted));
         Ok(asked < before)
     }
 

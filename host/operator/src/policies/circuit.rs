@@ -18,13 +18,15 @@ pub struct Circuit {
     /// The module.
     pub policy: Arc<Policy>,
     breaker: Mutex<Breaker>,
+    /// What its signature was checked with.
+    rules: Mutex<Vec<Rules>>,
 }
 
 impl Circuit {
     /// A module that has not been asked yet.
     #[must_use]
-    pub fn new(policy: Arc<Policy>) -> Arc<Self> {
-        Arc::new(Self { policy, breaker: Mutex::default() })
+    pub fn new(policy: Arc<Policy>, rules: &[Rules]) -> Arc<Self> {
+        Arc::new(Self { policy, breaker: Mutex::default(), rules: Mutex::new(rules.to_vec()) })
     }
 
     /// Whether it is asked.
@@ -39,7 +41,17 @@ impl Circuit {
         self.breaker.lock().opening().copied()
     }
 
-    pub(super) fn is_proven(&self) -> bool {
+    /// Its signature was checked again.
+    pub(super) fn verified(&self, rules: &[Rules]) {
+        *self.rules.lock() = rules.to_vec();
+    }
+
+    /// Whether its signature was checked with these.
+    pub(super) fn is_verified(&self, rules: &[Rules]) -> bool {
+        *self.rules.lock() == rules
+    }
+
+    fn is_proven(&self) -> bool {
         self.breaker.lock().is_proven()
     }
 
@@ -81,8 +93,6 @@ pub fn told(digest: &Digest, opening: &Opening) -> String {
 pub(super) struct Fallbacks {
     /// The last good module before the one that runs.
     pub(super) previous: Option<Arc<Circuit>>,
-    /// What the signatures of that one were checked with.
-    pub(super) rules: Vec<Rules>,
     /// That of `spec.fallback`.
     pub(super) builtin: Option<Arc<Circuit>>,
 }
@@ -96,17 +106,16 @@ impl Fallbacks {
     /// Puts a fitted policy in; the breaker stays when nothing about it has changed.
     pub(super) fn fit(place: &mut Option<Arc<Circuit>>, fitted: Arc<Policy>) {
         if place.as_ref().is_none_or(|known| !known.is_as(&fitted)) {
-            *place = Some(Circuit::new(fitted));
+            let rules = place.as_ref().map(|known| known.rules.lock().clone()).unwrap_or_default();
+            *place = Some(Circuit::new(fitted, &rules));
         }
     }
 
     /// Another module takes over from `before`, which becomes the one to go back to if it was good.
-    pub(super) fn took_over(&mut self, before: Option<Arc<Circuit>>, new: &Policy, rules: &[Rules]) {
-        let digest = new.stamp().digest;
-        if let Some(before) = before.filter(|before| before.is_proven() && before.digest() != digest) {
-            (self.previous, self.rules) = (Some(before), rules.to_vec());
-        }
-        self.previous = self.previous.take().filter(|previous| previous.digest() != digest);
+    pub(super) fn took_over(&mut self, before: Option<Arc<Circuit>>, new: &Policy) {
+        let good = before.filter(|before| before.is_proven());
+        let good = [good, self.previous.take()].into_iter().flatten();
+        self.previous = good.into_iter().find(|circuit| circuit.digest() != new.stamp().digest);
     }
 }
 

@@ -14,7 +14,7 @@ fn policy(name: &str, params: serde_json::Value) -> Arc<Policy> {
 }
 
 fn circuit(name: &str) -> Arc<Circuit> {
-    Circuit::new(policy(name, serde_json::Value::Null))
+    Circuit::new(policy(name, serde_json::Value::Null), &[])
 }
 
 fn trap() -> Outcome {
@@ -62,17 +62,17 @@ fn the_module_to_go_back_to_is_the_last_one_that_was_good() {
     let (first, second) = (circuit("threshold"), circuit("backlog"));
     let mut fallbacks = Fallbacks::default();
     first.answered(&good(), NOW);
-    fallbacks.took_over(Some(first.clone()), &second.policy, &[]);
+    fallbacks.took_over(Some(first.clone()), &second.policy);
     let is = |fallbacks: &Fallbacks, wanted: &Arc<Circuit>| fallbacks.previous.as_ref().is_some_and(|previous| Arc::ptr_eq(previous, wanted));
     assert!(is(&fallbacks, &first));
     // The same module with other params is no other module.
     let again = policy("backlog", serde_json::json!({}));
-    fallbacks.took_over(Some(second.clone()), &again, &[]);
+    fallbacks.took_over(Some(second.clone()), &again);
     assert!(is(&fallbacks, &first), "and one that never answered is none to go back to");
     // One that kept failing is none either; and nobody is a fallback of itself.
     second.answered(&good(), NOW);
     open(&second);
-    fallbacks.took_over(Some(second), &first.policy, &[]);
+    fallbacks.took_over(Some(second), &first.policy);
     assert!(fallbacks.previous.is_none());
 }
 

@@ -151,10 +151,10 @@ impl Entry {
     /// Lets a prepared module decide from now on. False: the one before it kept failing, and is none to go
     /// back to.
     pub(super) fn take_over(&self, policy: &Arc<Policy>, rules: &[Rules]) -> bool {
-        let before = self.running.swap(Some(Circuit::new(policy.clone())));
+        let before = self.running.swap(Some(Circuit::new(policy.clone(), rules)));
         let was_good = before.as_ref().is_none_or(|before| before.opening().is_none());
         self.slot.swap(policy.clone());
-        self.fallbacks.write().took_over(before, policy, rules);
+        self.fallbacks.write().took_over(before, policy);
         self.quick.forget();
         self.swaps.fetch_add(1, Ordering::Relaxed);
         self.wake_users();

@@ -59,11 +59,8 @@ pub(super) async fn fit(context: &Context, entry: &Entry, spec: &WasmPolicy, rul
 /// The module before runs with the params of the spec, or not at all; and only while its signature was
 /// checked by the rules that count now.
 async fn refit_previous(context: &Context, entry: &Entry, spec: &WasmPolicy, rules: Option<&[Rules]>) {
-    let known = {
-        let fallbacks = entry.fallbacks.read();
-        fallbacks.previous.clone().map(|previous| (previous, rules.is_none_or(|rules| rules == fallbacks.rules)))
-    };
-    let Some((previous, trusted)) = known else { return };
+    let Some(previous) = entry.fallbacks.read().previous.clone() else { return };
+    let trusted = rules.is_none_or(|rules| previous.is_verified(rules));
     let fitted = if trusted { context.policies.engine.refit(&previous.policy, &runner::candidate(entry, spec)).await.ok() } else { None };
     let mut fallbacks = entry.fallbacks.write();
     match fitted {
@@ -87,10 +84,7 @@ pub(super) async fn recall(context: &Context, entry: &Entry, spec: &WasmPolicy, 
     match entry.slot.prepare_signed(&candidate, &trust, &mut StageTimes::default()).await {
         Ok(Ready::New(policy)) if policy.stamp().digest != running.stamp().digest => {
             tracing::info!(policy = %entry.object, digest = %policy.stamp().digest, "the module before is the fallback, from the copy in the cluster");
-            {
-                let mut fallbacks = entry.fallbacks.write();
-                (fallbacks.previous, fallbacks.rules) = (Some(Circuit::new(policy)), rules.to_vec());
-            }
+            entry.fallbacks.write().previous = Some(Circuit::new(policy, rules));
             room::settle(context, entry);
         }
         Ok(_) => {}

@@ -330,6 +330,9 @@ async fn load(
             keep::keep(context, spec, &policy.stamp().digest, &kept, was_good).await;
         }
         Tried::Same(policy) => {
+            if let Some(running) = entry.running() {
+                running.verified(rules);
+            }
             report.unchanged(context.now(), &policy, revision);
             // A module that runs may have been signed since.
             if kept.signatures != Signatures::default() {

@@ -171,7 +171,7 @@ impl Entry {
     }
 
     /// Lets users decide at once, as many as may at one time.
-    pub(super) fn wake_users(&self) {
+    pub(crate) fn wake_users(&self) {
         for wake in self.users.lock().values().take(WOKEN_AT_SWAP) {
             wake.notify_one();
         }

@@ -9,7 +9,6 @@ use super::status::{self, Seen, Trouble};
 use super::{adopt, drain, facts};
 use crate::build::{Valid, ValidEngine};
 use crate::conditions::Status;
-use crate::context::Context;
 use crate::index::Members;
 use crate::quota::Namespace;
 use crate::shell::events::EventType;

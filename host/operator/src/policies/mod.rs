@@ -9,6 +9,7 @@ mod keep;
 mod rollout;
 mod room;
 pub mod runner;
+mod sources;
 mod status;
 pub mod trial;
 pub mod trust;

@@ -7,6 +7,7 @@ use super::status::Report;
 use super::{Entry, Policies};
 use crate::context::Context;
 use std::sync::atomic::Ordering;
+use weir_core::ids::Digest;
 use weir_core::quota::Exceeded;
 use weir_core::scaling::ScalingPolicy as _;
 use weir_crds::conditions::reason;
@@ -34,21 +35,31 @@ pub(super) fn is_there(context: &Context, entry: &Entry, report: &mut Report) ->
 /// Makes room for a module that takes over (`replaces`) or goes on trial. False: there is none, and the report
 /// says why.
 pub(super) fn make(context: &Context, entry: &Entry, new: &Policy, replaces: bool, report: &mut Report) -> bool {
-    let give = |modules: &[_]| context.policies.quotas.give(&entry.object.namespace, &entry.place, modules);
-    if give(&entry.modules(Some(new))).is_ok() {
+    if give(context, entry, &entry.modules(Some(new))).is_ok() {
         return true;
     }
     // Rather no module to go back to than not the newest one.
     let previous = entry.fallbacks.write().previous.take();
     let least = entry.modules(Some(new));
     let least = if replaces { least.last().map_or(&[][..], std::slice::from_ref) } else { &least };
-    match give(least) {
+    match give(context, entry, least) {
         Ok(_) => true,
         Err(exceeded) => {
             entry.fallbacks.write().previous = previous;
             refused(context, entry, Some(new), exceeded, report)
         }
     }
+}
+
+/// Gives a policy modules, unless it is gone meanwhile.
+fn give(context: &Context, entry: &Entry, modules: &[(Digest, u64)]) -> Result<bool, Exceeded> {
+    let (quotas, namespace) = (&context.policies.quotas, &entry.object.namespace);
+    let given = quotas.give(namespace, &entry.place, modules);
+    // Who deletes it says so first and takes what it has afterwards.
+    if entry.stop.is_cancelled() {
+        quotas.remove(namespace, &entry.place);
+    }
+    given
 }
 
 fn refused(context: &Context, entry: &Entry, module: Option<&Policy>, exceeded: Exceeded, report: &mut Report) -> bool {
@@ -63,10 +74,11 @@ fn refused(context: &Context, entry: &Entry, module: Option<&Policy>, exceeded: 
 /// Takes in what a policy holds now, and gives up what it does not hold any more.
 pub(super) fn settle(context: &Context, entry: &Entry) {
     let (policies, namespace) = (&context.policies, &entry.object.namespace);
-    let give = || policies.quotas.give(namespace, &entry.place, &entry.modules(None));
+    let give = || give(context, entry, &entry.modules(None));
     let made_room = if entry.running().is_none() {
         // Who waits for room keeps its place in the line.
-        !entry.awaits_room.load(Ordering::Relaxed) && policies.quotas.has_nothing(namespace, &entry.place)
+        let waits = entry.awaits_room.load(Ordering::Relaxed) || entry.stop.is_cancelled();
+        !waits && policies.quotas.has_nothing(namespace, &entry.place)
     } else {
         give().or_else(|_| {
             entry.fallbacks.write().previous = None;

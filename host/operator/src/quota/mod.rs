@@ -125,11 +125,15 @@ impl Quotas {
         Self { options, metrics, namespaces: RwLock::default() }
     }
 
+    fn known(&self, name: &str) -> Option<Arc<Namespace>> {
+        self.namespaces.read().get(name).cloned()
+    }
+
     /// One namespace.
     #[must_use]
     pub fn namespace(&self, name: &str) -> Arc<Namespace> {
-        if let Some(known) = self.namespaces.read().get(name) {
-            return known.clone();
+        if let Some(known) = self.known(name) {
+            return known;
         }
         let mut namespaces = self.namespaces.write();
         let made = || {
@@ -167,12 +171,12 @@ impl Quotas {
 
     /// A policy has no module and awaits none. True: that made room.
     pub(crate) fn has_nothing(&self, namespace: &str, place: &Place) -> bool {
-        self.namespace(namespace).change(|ledger| ledger.has_nothing(place))
+        self.known(namespace).is_some_and(|namespace| namespace.change(|ledger| ledger.has_nothing(place)))
     }
 
     /// A policy is gone. True: that made room.
     pub(crate) fn remove(&self, namespace: &str, place: &Place) -> bool {
-        self.namespace(namespace).change(|ledger| ledger.remove(place))
+        self.known(namespace).is_some_and(|namespace| namespace.change(|ledger| ledger.remove(place)))
     }
 }
 

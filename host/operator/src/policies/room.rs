@@ -43,7 +43,12 @@ pub(super) fn make(context: &Context, entry: &Entry, new: &Policy, replaces: boo
     let least = entry.modules(Some(new));
     let least = if replaces { least.last().map_or(&[][..], std::slice::from_ref) } else { &least };
     match give(context, entry, least) {
-        Ok(_) => true,
+        Ok(made_room) => {
+            if made_room {
+                context.policies.made_room(&entry.object.namespace);
+            }
+            true
+        }
         Err(exceeded) => {
             entry.fallbacks.write().previous = previous;
             refused(context, entry, Some(new), exceeded, report)

@@ -87,7 +87,10 @@ impl Setting {
 
     /// Waits until a condition is `status/reason`; its message.
     fn told(&self, (kind, name): (&str, &str), type_: &str, wanted: &str) -> Result<String> {
-        let is = |setting: &Self| Ok(condition(&setting.get(kind, name)?, type_).filter(|(status, reason, _)| format!("{status}/{reason}") == wanted));
+        let is = |setting: &Self| -> Result<Option<(String, String, String)>> {
+            let found = condition(&setting.get(kind, name)?, type_);
+            Ok(found.filter(|(status, reason, _)| format!("{status}/{reason}") == wanted))
+        };
         self.until(&format!("{type_} of {kind} {name} is {wanted}"), |setting| Ok(is(setting)?.is_some()))?;
         let message = is(self)?.map(|(.., message)| message).unwrap_or_default();
         println!("{kind} {name} {type_} {wanted}: {message}");

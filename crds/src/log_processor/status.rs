@@ -149,6 +149,9 @@ pub struct LastDecision {
     /// The policy that was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyStamp>,
+    /// Set when that was a fallback: what the module did that should have been asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
     /// Guardrails that changed the proposal, in the order in which they did.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]

@@ -12,7 +12,7 @@
 use crate::guardrails::{Change, Clamp, GuardMemory, Guardrail, guard, within};
 use crate::ids::{Digest, ObjectRef, UnixMs};
 use crate::scaling::{Invocation, Outcome, PolicyStamp, Rationale, ScalingPolicy};
-use crate::snapshot::{MetricsHealth, Mode, Snapshot, SnapshotError};
+use crate::snapshot::{Fallback, MetricsHealth, Mode, Snapshot, SnapshotError};
 use serde::{Deserialize, Serialize};
 
 /// What kind of decision it is.
@@ -66,6 +66,8 @@ pub struct Decision {
     pub snapshot: Digest,
     /// Who was asked, if anyone.
     pub policy: Option<PolicyStamp>,
+    /// Set when that was a fallback, with why.
+    pub fallback: Option<Fallback>,
     /// What the policy answered, when it was asked.
     pub invocation: Option<Invocation>,
     /// What kind of decision it is.
@@ -158,6 +160,7 @@ pub fn decide(snapshot: &Snapshot, policy: Option<&dyn ScalingPolicy>) -> Result
         object: input.object.clone(),
         snapshot: digest,
         policy: snapshot.policy.clone(),
+        fallback: snapshot.fallback.clone(),
         invocation,
         verdict: draft.verdict,
         mode: snapshot.mode,

@@ -40,6 +40,7 @@ fn snapshot() -> Snapshot {
             state: vec![9],
         },
         policy: Some(stamp()),
+        fallback: None,
         unresolved: None,
         metrics: MetricsHealth::Ready,
         guardrails: Guardrails::default(),
@@ -53,6 +54,14 @@ fn snapshot() -> Snapshot {
 
 fn decided(snapshot: &Snapshot, policy: &Fixed) -> Decision {
     decide(snapshot, Some(policy)).unwrap().0
+}
+
+#[test]
+fn a_decision_of_a_fallback_says_so_and_says_why() {
+    let fallback = Fallback { instead_of: Digest::of(b"broken"), sentence: "5 of 5 calls failed".into() };
+    let decision = decided(&Snapshot { fallback: Some(fallback.clone()), ..snapshot() }, &proposes(7));
+    assert_eq!((decision.fallback.as_ref(), decision.policy.as_ref(), decision.to), (Some(&fallback), Some(&stamp()), 7));
+    assert_ne!(decision.snapshot, decided(&snapshot(), &proposes(7)).snapshot, "a replay knows it from the snapshot");
 }
 
 #[test]

@@ -16,9 +16,13 @@
 //! | [`decision`] | decide, guard | snapshot in, decision out |
 //! | [`capacity`] | snapshot | what one replica can process, learnt from what it did |
 //! | [`drain`] | plan | which replicas go first, and when they may |
+//! | [`breaker`] | | when a module that fails is not asked any more, and when it is asked again |
+//! | [`quota`] | | what one namespace may have of the operator |
+//! | [`turns`] | | a queue in which owners take turns |
 //! | [`trial`] | | a new version of a policy on trial: who decides, what is counted, what is next |
 //! | [`health`] | observe | what is wrong with a workload, judged from plain facts |
 
+pub mod breaker;
 pub mod capacity;
 pub mod decision;
 pub mod drain;
@@ -26,7 +30,9 @@ pub mod errors;
 pub mod guardrails;
 pub mod health;
 pub mod ids;
+pub mod quota;
 pub mod scaling;
 pub mod snapshot;
 pub mod trial;
+pub mod turns;
 pub mod window;

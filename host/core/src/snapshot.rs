@@ -9,7 +9,7 @@ use crate::scaling::{PolicyStamp, ScalingInput};
 use serde::{Deserialize, Serialize};
 
 /// Version of the canonical form; written first, raised with every change of a type inside.
-pub const SCHEMA: u16 = 1;
+pub const SCHEMA: u16 = 2;
 
 /// Whether the measured series may be decided on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,15 @@ pub struct Block {
     pub sentence: String,
 }
 
+/// Why another module than the object's own is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fallback {
+    /// Digest of the module whose breaker is open.
+    pub instead_of: Digest,
+    /// One sentence with what it did.
+    pub sentence: String,
+}
+
 /// The whole input of one decision.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -53,6 +62,8 @@ pub struct Snapshot {
     pub input: ScalingInput,
     /// Who is asked; absent when no policy is configured or loaded.
     pub policy: Option<PolicyStamp>,
+    /// Set when that is a fallback: the module that should be asked keeps failing.
+    pub fallback: Option<Fallback>,
     /// Why there is no policy, where one is configured.
     pub unresolved: Option<Block>,
     /// Whether the window may be decided on.

@@ -61,6 +61,7 @@ pub mod load;
 mod meter;
 pub mod policy;
 mod queue;
+mod refit;
 mod runtime;
 mod schema;
 pub mod slot;
@@ -76,6 +77,7 @@ mod fuzz;
 #[cfg(test)]
 mod schema_fuzz;
 
+pub use call::thread_time;
 pub use compiler::{Compiler, Program};
 pub use config::{CacheConfig, EngineConfig, Limits};
 pub use description::{Description, SeriesNeed};

@@ -211,7 +211,7 @@ impl Inner {
         result
     }
 
-    fn describe_stage(&self, candidate: &Candidate, digest: &Digest, compiled: Arc<Compiled>, stages: &mut StageTimes) -> Result<Policy, LoadError> {
+    pub(crate) fn describe_stage(&self, candidate: &Candidate, digest: &Digest, compiled: Arc<Compiled>, stages: &mut StageTimes) -> Result<Policy, LoadError> {
         let limits = candidate.limits.capped_by(&self.config.ceiling);
         let begun = Instant::now();
         let described = compiled.check_types(&self.runtime, &limits).and_then(|()| {

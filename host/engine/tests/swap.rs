@@ -3,6 +3,7 @@
 
 mod common;
 
+use bytes::Bytes;
 use common::{Guest, candidate, engine, input};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use weir_core::ids::UnixMs;
 use weir_core::scaling::{Outcome, ScalingPolicy};
 use weir_engine::verify::Trust;
-use weir_engine::{Candidate, Limits, LoadOutcome, PolicySlot, Ready};
+use weir_engine::{Candidate, Limits, LoadOutcome, PolicySlot, Ready, StageTimes};
 
 /// A policy whose version and whose proposal are both `n`.
 fn numbered(n: u32) -> Guest {
@@ -153,4 +154,19 @@ async fn a_policy_can_be_prepared_beside_the_running_one_and_swapped_in_later() 
     assert_eq!(slot.current().unwrap().stamp().version, "5");
     assert_eq!(slot.swap(beside).unwrap().stamp().version, "5");
     assert_eq!(slot.current().unwrap().stamp().version, "6");
+}
+
+#[tokio::test]
+async fn the_code_of_a_policy_is_fitted_to_other_params_and_refuses_those_that_do_not_fit() {
+    let schema = json!({ "type": "object", "properties": { "a": { "type": "integer" } }, "additionalProperties": false });
+    let first = Candidate { params: json!({ "a": 1 }), ..candidate(&Guest { schema: schema.to_string(), ..numbered(7) }.build()) };
+    let engine = engine();
+    let policy = engine.load(&first, &[]).await.result.unwrap();
+    assert!(policy.compiled_bytes() > 1000, "{}", policy.compiled_bytes());
+    let other = Candidate { bytes: Bytes::new(), params: json!({ "a": 2 }), limits: Limits { fuel: 1_000_000, ..Limits::default() }, ..first.clone() };
+    let fitted = engine.refit(&policy, &other).await.unwrap();
+    assert_eq!((fitted.stamp(), fitted.params(), fitted.limits().fuel), (policy.stamp(), r#"{"a":2}"#, 1_000_000));
+    assert!(matches!(fitted.decide(&input()).outcome, Outcome::Proposal(proposal) if proposal.replicas == 7));
+    let refused = engine.refit(&policy, &Candidate { params: json!({ "b": 2 }), ..other }).await.unwrap_err();
+    assert_eq!(refused.reason(), "InvalidParams");
 }

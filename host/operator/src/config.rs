@@ -1,6 +1,7 @@
 //! What the operator is told at its start. Touches nothing; filled by the command line.
 
 use crate::policies::trust::SignaturePolicy;
+use crate::quota::QuotaOptions;
 use crate::shell::client::ClientOptions;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -38,8 +39,10 @@ pub struct Config {
     /// Serve gauges per object.
     pub per_object_metrics: bool,
     /// Largest number of API requests under way at once is in `client`; this is the largest number
-    /// of policy calls at once.
+    /// of policy calls at once that are not known to be quick.
     pub decision_threads: usize,
+    /// What each namespace may have.
+    pub quotas: QuotaOptions,
 }
 
 /// How modules are compiled; see [`weir_engine::EngineConfig`].

@@ -9,7 +9,9 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::index::{Concerned, Index};
 use crate::policies::{self, Policies};
+use crate::pool::Pool;
 use crate::processor::manager::Manager;
+use crate::quota::Quotas;
 use crate::shell::client;
 use crate::shell::events;
 use crate::shell::http::{self, Probes};
@@ -102,14 +104,14 @@ pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken)
     let http_clients = HttpClients::new();
     let context = Arc::new(Context {
         index: parking_lot::RwLock::new(Index::default()),
-        policies: Policies::new(engine, metrics.clone()),
+        policies: Policies::new(engine, Quotas::new(config.quotas.clone(), metrics.clone()), metrics.clone()),
         registry,
         metrics: metrics.clone(),
         events: recorder,
         scraper: Scraper::new(start),
         http: http_clients,
         leadership: leadership.clone(),
-        decisions: Arc::new(Semaphore::new(config.decision_threads)),
+        pool: Pool::new(config.decision_threads),
         beside: Arc::new(Semaphore::new(1)),
         start,
         stop: CancellationToken::new(),

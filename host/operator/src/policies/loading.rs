@@ -10,7 +10,7 @@ use bytes::Bytes;
 use std::time::Duration;
 use weir_crds::WasmPolicy;
 use weir_engine::verify::Trust;
-use weir_engine::{Candidate, Limits, LoadError, LoadOutcome, LoadReport, StageTimes, Wasi};
+use weir_engine::{Candidate, Limits, LoadError, Prepared, StageTimes, Wasi};
 
 /// Wait before a module is loaded again whose compiler was not left to finish, the first time.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -35,16 +35,15 @@ pub(super) fn retry(report: &mut Report, error: &LoadError) -> Option<Duration> 
     Some(jitter(pause))
 }
 
-/// Loads, and tells what came of it.
-pub(super) async fn load_signed(context: &Context, entry: &Entry, candidate: &Candidate, trust: &Trust) -> LoadReport {
-    let loaded = entry.slot.load_signed(candidate, trust).await;
-    let refused = if let LoadOutcome::Refused { error, .. } = &loaded.outcome { Some(error) } else { None };
-    self::loaded(context, entry, &loaded.stages, refused);
-    loaded
+/// Takes a candidate through all stages but the exchange, and tells what came of it.
+pub(super) async fn prepare(context: &Context, entry: &Entry, candidate: &Candidate, trust: &Trust) -> Prepared {
+    let prepared = entry.slot.prepare_signed(candidate, trust).await;
+    loaded(context, entry, &prepared.stages, prepared.result.as_ref().err());
+    prepared
 }
 
 /// Tells what each stage of a load took: to the metrics, and to whatever is traced around it.
-pub(super) fn loaded(context: &Context, entry: &Entry, stages: &StageTimes, refused: Option<&LoadError>) {
+fn loaded(context: &Context, entry: &Entry, stages: &StageTimes, refused: Option<&LoadError>) {
     context.metrics.policy_loaded(stages, refused);
     let ms = |took: Duration| took.as_secs_f64() * 1e3;
     tracing::debug!(

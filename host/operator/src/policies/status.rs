@@ -1,7 +1,8 @@
 //! Status and Events of a WasmPolicy. Touches the network; writes only what changed.
 
 use super::Entry;
-use crate::conditions::{Conditions, Status, time};
+use super::fallback::{Fit, Open};
+use crate::conditions::{Conditions, Status, find, millis, time};
 use crate::context::Context;
 use crate::shell::events::EventType;
 use crate::watch::chain;
@@ -13,7 +14,7 @@ use weir_core::ids::{Digest, UnixMs};
 use weir_core::scaling::ScalingPolicy as _;
 use weir_crds::conditions::{kind, reason};
 use weir_crds::names::FIELD_MANAGER;
-use weir_crds::wasm_policy::{Candidate, Description, OnTrial, Revision, Running, SeriesNeeded, WasmPolicyStatus, WasmPolicySummary};
+use weir_crds::wasm_policy::{Candidate, Description, OnTrial, Revision, Running, SeriesNeeded, TrialOutcome, WasmPolicyStatus, WasmPolicySummary};
 use weir_crds::{GROUP, VERSION, WasmPolicy};
 use weir_engine::Policy;
 
@@ -37,6 +38,10 @@ pub(super) struct Report {
     history: Vec<Revision>,
     /// Why it is not known whether the newest module runs: its registry does not answer.
     pub(super) stale: Option<String>,
+    /// Whether the policy of `spec.fallback` can be asked.
+    pub(super) fallback: Option<Fit>,
+    /// What is told while the breaker is open.
+    pub(super) breaker: Option<Open>,
 }
 
 impl Report {
@@ -61,20 +66,20 @@ impl Report {
     }
 
     /// How the last trial of a module ended.
-    pub(super) fn outcome(&self, digest: &str) -> Option<&str> {
-        self.history.iter().find(|known| known.digest == digest).map(|known| known.outcome.as_str())
+    pub(super) fn outcome(&self, digest: &str) -> Option<TrialOutcome> {
+        self.history.iter().find(|known| known.digest == digest).map(|known| known.outcome)
     }
 
     /// Why a module was dropped, if it was.
     pub(super) fn rolled_back(&self, digest: &str) -> Option<String> {
         let last = self.history.iter().find(|known| known.digest == digest)?;
-        (last.outcome != "Promoted").then(|| last.message.clone())
+        (last.outcome != TrialOutcome::Promoted).then(|| last.message.clone())
     }
 
     /// When a gate last failed.
     pub(super) fn last_rollback(&self) -> Option<UnixMs> {
-        let last = self.history.iter().find(|known| known.outcome == reason::ROLLED_BACK)?;
-        Some(UnixMs(last.time.0.as_millisecond()))
+        let last = self.history.iter().find(|known| known.outcome == TrialOutcome::RolledBack)?;
+        Some(millis(&last.time))
     }
 
     /// The newest module is not refused any more.
@@ -126,13 +131,15 @@ impl Report {
     fn status(&self, now: UnixMs, policy: &WasmPolicy, users: u32) -> WasmPolicyStatus {
         let before = policy.status.clone().unwrap_or_default();
         let mut conditions = Conditions::new(&before.conditions, now, policy.metadata.generation);
-        match (&self.running, &self.rejected) {
-            (Some(running), _) => {
+        match (&self.running, &self.rejected, &self.breaker) {
+            (Some(_), _, Some(open)) if open.reason == reason::HELD => conditions.set(kind::READY, Status::False, reason::BREAKER_OPEN, &open.sentence),
+            (Some(_), _, Some(open)) => conditions.set(kind::READY, Status::True, open.reason, &open.sentence),
+            (Some(running), _, None) => {
                 let message = format!("{} {} runs", running.name, running.version);
                 conditions.set(kind::READY, Status::True, reason::AS_EXPECTED, &message);
             }
-            (None, Some(rejected)) => conditions.set(kind::READY, Status::False, &rejected.reason, &rejected.message),
-            (None, None) => conditions.set(kind::READY, Status::Unknown, reason::STARTING, "the module is being loaded"),
+            (None, Some(rejected), _) => conditions.set(kind::READY, Status::False, &rejected.reason, &rejected.message),
+            (None, None, _) => conditions.set(kind::READY, Status::Unknown, reason::STARTING, "the module is being loaded"),
         }
         let trial = self.trial.as_ref();
         match (trial, &self.rejected, &self.stale) {
@@ -143,6 +150,19 @@ impl Report {
                 conditions.set(kind::LATEST_ACCEPTED, Status::True, reason::AS_EXPECTED, "the newest module of the source runs")
             }
             (None, None, None) => conditions.set(kind::LATEST_ACCEPTED, Status::Unknown, reason::STARTING, "the module is being loaded"),
+        }
+        match &self.fallback {
+            Some(Ok(name)) => conditions.set(kind::FALLBACK_READY, Status::True, reason::AS_EXPECTED, &format!("{name} decides when the module keeps failing")),
+            Some(Err((why, sentence))) => conditions.set(kind::FALLBACK_READY, Status::False, why, &format!("spec.fallback: {sentence}")),
+            None => {}
+        }
+        match &self.breaker {
+            Some(open) => conditions.set(kind::BREAKER_OPEN, Status::True, open.reason, &open.sentence),
+            // Only of a policy that had one open it is said that it is closed.
+            None if find(&before.conditions, kind::BREAKER_OPEN).is_some() => {
+                conditions.set(kind::BREAKER_OPEN, Status::False, reason::CLOSED, "the module that runs is asked, and does not keep failing")
+            }
+            None => {}
         }
         let digest = self.running.as_ref().map(|running| running.digest.trim_start_matches("sha256:").chars().take(12).collect());
         WasmPolicyStatus {
@@ -235,10 +255,65 @@ fn announce(context: &Context, policy: &WasmPolicy, before: &WasmPolicyStatus, a
         let does = if trial.percent == 0 { "runs beside the current one".to_owned() } else { format!("decides for {} % of the objects", trial.percent) };
         context.events.publish(regarding(), EventType::Normal, "Trial", "Load", format!("{} ({}) is on trial and {does}", trial.version, trial.digest));
     }
+    let holds = |status: &WasmPolicyStatus, kind: &str, is: &str| find(&status.conditions, kind).filter(|condition| condition.status == is).cloned();
+    match (holds(before, kind::BREAKER_OPEN, "True"), holds(after, kind::BREAKER_OPEN, "True")) {
+        (None, Some(open)) => context.events.publish(regarding(), EventType::Warning, "BreakerOpened", "Decide", &open.message),
+        (Some(_), None) => context.events.publish(regarding(), EventType::Normal, "BreakerClosed", "Decide", "the module that runs decides again"),
+        _ => {}
+    }
+    if let (None, Some(unfit)) = (holds(before, kind::FALLBACK_READY, "False"), holds(after, kind::FALLBACK_READY, "False")) {
+        context.events.publish(regarding(), EventType::Warning, &unfit.reason, "Load", &unfit.message);
+    }
     if after.rejected != before.rejected
         && let Some(rejected) = &after.rejected
     {
         let goes_on = if after.running.is_some() { "; the last good one goes on" } else { "" };
         context.events.publish(regarding(), EventType::Warning, &rejected.reason, "Load", format!("{}{goes_on}", rejected.message));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn open(reason: &'static str) -> Option<Open> {
+        Some(Open { reason, sentence: "5 of 6 calls failed".to_owned() })
+    }
+
+    fn running() -> Running {
+        Running { digest: "sha256:00".to_owned(), name: "rule".to_owned(), version: "1".to_owned(), loaded_at: time(UnixMs(0)), source_revision: None }
+    }
+
+    /// `status/reason` of a condition.
+    fn said(status: &WasmPolicyStatus, kind: &str) -> Option<String> {
+        find(&status.conditions, kind).map(|condition| format!("{}/{}", condition.status, condition.reason))
+    }
+
+    #[rstest]
+    #[case::closed(None, None, "True/AsExpected", None)]
+    #[case::a_fallback_decides(open(reason::FALLBACK_DECIDES), None, "True/FallbackDecides", Some("True/FallbackDecides"))]
+    #[case::held(open(reason::HELD), None, "False/BreakerOpen", Some("True/Held"))]
+    #[case::closed_again(None, open(reason::HELD), "True/AsExpected", Some("False/Closed"))]
+    fn ready_is_honest_about_a_module_that_keeps_failing(
+        #[case] now: Option<Open>,
+        #[case] before: Option<Open>,
+        #[case] ready: &str,
+        #[case] breaker: Option<&str>,
+    ) {
+        let report = |breaker| Report { running: Some(running()), loaded_once: true, breaker, ..Report::default() };
+        let mut policy = WasmPolicy::new("rule", weir_crds::WasmPolicySpec::default());
+        policy.status = Some(report(before).status(UnixMs(1_000), &policy, 1));
+        let status = report(now).status(UnixMs(2_000), &policy, 1);
+        assert_eq!((said(&status, kind::READY).as_deref(), said(&status, kind::BREAKER_OPEN).as_deref()), (Some(ready), breaker));
+    }
+
+    #[test]
+    fn a_fallback_that_does_not_fit_stops_nothing_and_is_said() {
+        let unfit = Some(Err(("SourceNotFound", "there is no built-in policy `oracle`".to_owned())));
+        let report = Report { running: Some(running()), loaded_once: true, fallback: unfit, ..Report::default() };
+        let status = report.status(UnixMs(0), &WasmPolicy::new("rule", weir_crds::WasmPolicySpec::default()), 1);
+        assert_eq!(said(&status, kind::FALLBACK_READY).as_deref(), Some("False/SourceNotFound"));
+        assert_eq!(said(&status, kind::READY).as_deref(), Some("True/AsExpected"));
     }
 }

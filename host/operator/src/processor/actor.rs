@@ -5,6 +5,7 @@
 //! record. A **pass**, when the spec or something in the cluster changed: what should exist is
 //! written where it differs. Both are level-based: they may stop at any `?` and start over.
 
+use super::ask::Remembered;
 use super::decide::News;
 use super::ensure::{ApplyError, Ensured};
 use super::facts;
@@ -31,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use weir_core::capacity::{CapacityLearner, StartUpLearner};
 use weir_core::decision::{Decision, Verdict};
 use weir_core::guardrails::GuardMemory;
-use weir_core::ids::{Digest, ObjectRef};
+use weir_core::ids::ObjectRef;
 use weir_core::scaling::PolicyStamp;
 use weir_core::snapshot::{Block, MetricsHealth};
 use weir_core::window::{Window, names};
@@ -60,9 +61,6 @@ const SHORT: Duration = Duration::from_millis(500);
 /// First and longest wait after a pass that failed.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// What a version of the policy remembers: its digest and its state.
-pub(super) type Remembered = (Digest, Vec<u8>);
-
 pub(super) struct Actor {
     pub(super) context: Arc<Context>,
     pub(super) object: ObjectRef,
@@ -85,13 +83,15 @@ pub(super) struct Actor {
     pub(super) policy: Option<Arc<Entry>>,
     pub(super) stamp: Option<PolicyStamp>,
     pub(super) state: Vec<u8>,
-    /// State of the version that is asked beside the one that decides, in a trial.
+    /// State of the version that is asked beside the one that decides: in a trial, or to probe it.
     pub(super) beside_state: Arc<Mutex<Option<Remembered>>>,
     pub(super) capacity: CapacityLearner,
     pub(super) start_up: StartUpLearner,
     pub(super) start_up_measured: bool,
     pub(super) started: HashSet<String>,
     pub(super) decision: Option<Decision>,
+    /// When a policy was last asked.
+    pub(super) asked: Option<Instant>,
     pub(super) notable: Option<LastDecision>,
     pub(super) unresolved: Option<Block>,
     pub(super) metrics: Option<MetricsHealth>,
@@ -244,6 +244,7 @@ impl Actor {
             start_up_measured: false,
             started: HashSet::new(),
             decision: None,
+            asked: None,
             notable,
             unresolved: None,
             metrics: None,

@@ -4,7 +4,7 @@ use crate::build::Valid;
 use weir_core::guardrails::GuardMemory;
 use weir_core::ids::UnixMs;
 use weir_core::scaling::{Capacity, PolicyStamp, Replicas, ScalingInput};
-use weir_core::snapshot::{Block, MetricsHealth, Mode, SCHEMA, Snapshot};
+use weir_core::snapshot::{Block, Fallback, MetricsHealth, Mode, SCHEMA, Snapshot};
 use weir_core::window::Window;
 
 /// Parts of a snapshot that the actor holds.
@@ -17,6 +17,8 @@ pub(super) struct Parts {
     pub(super) capacity: Capacity,
     pub(super) window: Window,
     pub(super) policy: Option<PolicyStamp>,
+    /// Why it is another one than the object's own.
+    pub(super) fallback: Option<Fallback>,
     /// Why there is no policy, where one is configured.
     pub(super) unresolved: Option<Block>,
     pub(super) params: String,
@@ -42,6 +44,7 @@ pub(super) fn freeze(valid: &Valid, parts: Parts) -> Snapshot {
             state: parts.state,
         },
         policy: parts.policy,
+        fallback: parts.fallback,
         unresolved: parts.unresolved,
         metrics: parts.metrics,
         guardrails: scaling.map(|scaling| scaling.guardrails).unwrap_or_default(),

@@ -5,7 +5,9 @@
 //! | [`measure`] | observe | network: scrapes pods, asks Prometheus |
 //! | [`freeze`] | snapshot | nothing |
 //! | [`actor`] | | its loop and its state |
-//! | [`decide`] | decide | the policy, on a worker thread |
+//! | [`choose`] | decide | nothing: who is asked |
+//! | [`ask`] | decide | the policy, and threads |
+//! | [`decide`] | | the tick: all steps in order |
 //! | [`drain`] | plan | network: labels pods that leave |
 //! | [`ensure`], [`adopt`], [`rollout`] | apply | network: writes what differs |
 //! | [`status`] | record | network: status and Events |
@@ -13,6 +15,8 @@
 
 pub mod actor;
 mod adopt;
+mod ask;
+mod choose;
 mod decide;
 mod drain;
 mod ensure;

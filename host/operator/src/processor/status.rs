@@ -214,7 +214,12 @@ fn policy(seen: &Seen<'_>) -> (Status, String, String) {
         Some(Outcome::Refusal(refusal)) => {
             (Status::True, reason::POLICY_REFUSED.to_owned(), format!("{}: {}; the replicas are held", refusal.code, refusal.sentence))
         }
-        Some(Outcome::Proposal(_)) => (Status::True, reason::AS_EXPECTED.to_owned(), format!("{} proposes the replicas", scaling.policy)),
+        Some(Outcome::Proposal(_)) => match seen.decision.and_then(|decision| decision.fallback.as_ref()) {
+            Some(fallback) => {
+                (Status::True, reason::FALLBACK_DECIDES.to_owned(), format!("a fallback of {} proposes the replicas: {}", scaling.policy, fallback.sentence))
+            }
+            None => (Status::True, reason::AS_EXPECTED.to_owned(), format!("{} proposes the replicas", scaling.policy)),
+        },
         None if seen.decision.is_some() => (Status::True, reason::AS_EXPECTED.to_owned(), format!("{} is loaded", scaling.policy)),
         None => (Status::Unknown, reason::STARTING.to_owned(), "no decision was made yet".to_owned()),
     }
@@ -349,6 +354,7 @@ pub(super) fn last_decision(decision: &Decision) -> LastDecision {
             digest: stamp.digest.to_string(),
             version: Some(stamp.version.clone()),
         }),
+        fallback: decision.fallback.as_ref().map(|fallback| fallback.sentence.clone()),
         clamps: decision.clamps.iter().map(|clamp| ClampStatus { guardrail: clamp.guardrail.as_str().to_owned(), from: clamp.from, to: clamp.to }).collect(),
         mode: if decision.mode == weir_core::snapshot::Mode::DryRun { Mode::DryRun } else { Mode::Enforce },
     }

@@ -1,5 +1,6 @@
 use super::*;
 use std::time::Duration;
+use weir_core::breaker::Opening;
 use weir_core::decision::Verdict;
 use weir_core::guardrails::{Clamp, Guardrail};
 use weir_core::health::Problem;
@@ -17,6 +18,7 @@ fn decision(outcome: Outcome) -> Decision {
         object: ObjectRef::new("logs", "edge"),
         snapshot: Digest::of(b""),
         policy: Some(PolicyStamp { object: ObjectRef::new("rules", "backlog"), digest: Digest::of(b""), name: "backlog".into(), version: "1.0.0".into() }),
+        fallback: None,
         invocation: Some(Invocation { outcome, fuel: 12_345, output: String::new() }),
         verdict: Verdict::Hold,
         mode: Mode::Enforce,
@@ -76,7 +78,15 @@ fn a_compilation_counts_once_with_what_came_of_it() {
 fn the_series_of_a_deleted_policy_go() {
     let metrics = metrics(false);
     metrics.decided(&decision(Outcome::Failure(Failure { kind: FailureKind::Trap, message: String::new() })), Duration::ZERO);
-    metrics.policy_gone(&ObjectRef::new("rules", "backlog"));
+    let policy = ObjectRef::new("rules", "backlog");
+    let opening = Opening { since: UnixMs(0), calls: 5, failures: 5, last: FailureKind::Trap, pause_ms: 30_000, paused: UnixMs(0) };
+    metrics.breaker(&policy, &State::Open(opening));
+    metrics.breaker_opened(&policy);
+    let labels = r#"{policy_namespace="rules",policy="backlog"}"#;
+    assert_eq!(line(&metrics, &format!("weir_policy_breaker_state{labels}")).as_deref(), Some("2"));
+    assert_eq!(line(&metrics, &format!("weir_policy_breaker_openings_total{labels}")).as_deref(), Some("1"));
+    assert_eq!(line(&metrics, &format!("weir_policy_fallback_decisions_total{labels}")).as_deref(), Some("0"));
+    metrics.policy_gone(&policy);
     assert!(!metrics.encode().unwrap().contains("backlog"));
 }
 

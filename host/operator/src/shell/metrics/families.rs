@@ -3,7 +3,7 @@
 use super::MetricsOptions;
 use super::labels::{
     ApiFailure, ApiRequest, Applied, ApplyFailure, COMPILED, Clamped, Compiled, Decided, Differs, EventOutcome, FAILURES, GUARDRAILS, Kinded, ObjectName,
-    ObjectReplicas, PolicyFailure, PolicyName, Readied, Scraped, Step, Stepped, Swapped, Told, Unhealthy, Verb,
+    ObjectNamespace, ObjectReplicas, PolicyFailure, PolicyName, PolicyNamespace, QuotaRefusal, Readied, Scraped, Step, Stepped, Swapped, Told, Unhealthy, Verb,
 };
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -18,6 +18,8 @@ use weir_engine::LoadError;
 
 /// A gauge of seconds.
 pub(super) type Seconds = Gauge<f64, AtomicU64>;
+/// A counter of seconds.
+pub(super) type SecondsTotal = Counter<f64, AtomicU64>;
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Handles of all metrics.
@@ -29,6 +31,14 @@ pub(super) struct Families {
     pub(super) policy_refusals: Family<PolicyName, Counter>,
     pub(super) policy_failures: Family<PolicyFailure, Counter>,
     pub(super) policy_fuel: Histograms<PolicyName>,
+    pub(super) policy_breaker_state: Family<PolicyName, Gauge>,
+    pub(super) policy_breaker_openings: Family<PolicyName, Counter>,
+    pub(super) policy_fallback_decisions: Family<PolicyName, Counter>,
+    pub(super) namespace_policies: Family<PolicyNamespace, Gauge>,
+    pub(super) namespace_compiled: Family<PolicyNamespace, Gauge>,
+    pub(super) namespace_refusals: Family<QuotaRefusal, Counter>,
+    pub(super) namespace_decision_time: Family<ObjectNamespace, SecondsTotal>,
+    pub(super) namespace_held: Family<ObjectNamespace, Counter>,
     pub(super) policy_swaps: Family<Swapped, Counter>,
     pub(super) policy_differences: Family<Differs, Counter>,
     pub(super) policy_swap_duration: Histogram,
@@ -90,6 +100,14 @@ impl Families {
             policy_refusals: Family::default(),
             policy_failures: Family::default(),
             policy_fuel: Family::new_with_constructor(fuel),
+            policy_breaker_state: Family::default(),
+            policy_breaker_openings: Family::default(),
+            policy_fallback_decisions: Family::default(),
+            namespace_policies: Family::default(),
+            namespace_compiled: Family::default(),
+            namespace_refusals: Family::default(),
+            namespace_decision_time: Family::default(),
+            namespace_held: Family::default(),
             policy_swaps: Family::default(),
             policy_differences: Family::default(),
             policy_swap_duration: milliseconds(),
@@ -118,6 +136,7 @@ impl Families {
         };
         families.register_decisions(registry);
         families.register_policies(registry);
+        families.register_namespaces(registry);
         families.register_work(registry);
         families.register_state(registry, options);
         families.start_at_zero();
@@ -134,6 +153,9 @@ impl Families {
 
     fn register_policies(&self, registry: &mut Registry) {
         registry.register("policy_refusals", "Decisions that a policy refused", self.policy_refusals.clone());
+        registry.register("policy_breaker_state", "0 closed, 1 half-open, 2 open: the module keeps failing", self.policy_breaker_state.clone());
+        registry.register("policy_breaker_openings", "How often the breaker opened, failed probes not counted", self.policy_breaker_openings.clone());
+        registry.register("policy_fallback_decisions", "Decisions of a fallback", self.policy_fallback_decisions.clone());
         registry.register("policy_failures", "Calls of a policy that trapped, ran into a limit or made no sense", self.policy_failures.clone());
         registry.register("policy_fuel", "Fuel of one call, the same for the same snapshot on every machine", self.policy_fuel.clone());
         registry.register(
@@ -151,6 +173,16 @@ impl Families {
         registry.register("policy_compilations", "Modules that were given to the compiler, by what came of it", self.policy_compilations.clone());
         registry.register_with_unit("policy_compile_duration", "Time to compile one module", Unit::Seconds, self.policy_compile_duration.clone());
         registry.register_with_unit("policy_compile_wait", "Time that one module waited for the compiler", Unit::Seconds, self.policy_compile_wait.clone());
+    }
+
+    fn register_namespaces(&self, registry: &mut Registry) {
+        registry.register("namespace_policies", "WasmPolicies of a namespace with a module that runs", self.namespace_policies.clone());
+        let compiled = self.namespace_compiled.clone();
+        registry.register_with_unit("namespace_compiled", "Compiled code of a namespace's WasmPolicies", Unit::Bytes, compiled);
+        registry.register("namespace_refusals", "Modules that were not loaded for want of this part of the quota", self.namespace_refusals.clone());
+        let time = self.namespace_decision_time.clone();
+        registry.register_with_unit("namespace_decision_time", "Processor time of policy calls on a namespace's objects", Unit::Seconds, time);
+        registry.register("namespace_held_decisions", "Decisions that were held because the namespace's time was used up", self.namespace_held.clone());
     }
 
     fn register_work(&self, registry: &mut Registry) {

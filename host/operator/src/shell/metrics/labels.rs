@@ -174,6 +174,9 @@ label_sets! {
     PolicyFailure { policy_namespace: String, policy: String, kind: &'static str }
     Swapped { result: &'static str }
     Compiled { outcome: &'static str }
+    PolicyNamespace { policy_namespace: String }
+    QuotaRefusal { policy_namespace: String, resource: &'static str }
+    ObjectNamespace { object_namespace: String }
     Differs { kind: &'static str }
     Scraped { result: &'static str }
     ApiRequest { verb: &'static str, resource: &'static str, subresource: &'static str }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use weir_core::ids::UnixMs;
 use weir_core::scaling::{Outcome, ScalingPolicy};
 use weir_engine::verify::Trust;
-use weir_engine::{Candidate, Limits, LoadOutcome, PolicySlot, Ready, StageTimes};
+use weir_engine::{Candidate, Limits, LoadOutcome, PolicySlot, Ready};
 
 /// A policy whose version and whose proposal are both `n`.
 fn numbered(n: u32) -> Guest {

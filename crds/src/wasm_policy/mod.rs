@@ -11,7 +11,9 @@ pub use limits::Limits;
 pub use oci::{OciSource, PullSecretRef};
 pub use rollout::{Gates, Promotion, Rollout, Strategy};
 pub use source::{BuiltinSource, ConfigMapSource, FileSource, Source, SourceChoice};
-pub use status::{Candidate, Description, Difference, Differences, OnTrial, Revision, Running, SeriesNeeded, WasmPolicyStatus, WasmPolicySummary};
+pub use status::{
+    Candidate, Description, Difference, Differences, OnTrial, Revision, Running, SeriesNeeded, StateVersions, WasmPolicyStatus, WasmPolicySummary,
+};
 pub use verification::{ConfigMapKeyRef, Verification, VerificationKey};
 
 use crate::schema;

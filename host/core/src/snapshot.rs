@@ -6,10 +6,11 @@
 use crate::guardrails::{GuardMemory, Guardrails};
 use crate::ids::Digest;
 use crate::scaling::{PolicyStamp, ScalingInput};
+use crate::state::DroppedState;
 use serde::{Deserialize, Serialize};
 
 /// Version of the canonical form; written first, raised with every change of a type inside.
-pub const SCHEMA: u16 = 1;
+pub const SCHEMA: u16 = 2;
 
 /// Whether the measured series may be decided on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +54,8 @@ pub struct Snapshot {
     pub input: ScalingInput,
     /// Who is asked; absent when no policy is configured or loaded.
     pub policy: Option<PolicyStamp>,
+    /// The state of another module that this policy can't read, so that `input.state` is empty.
+    pub dropped_state: Option<DroppedState>,
     /// Why there is no policy, where one is configured.
     pub unresolved: Option<Block>,
     /// Whether the window may be decided on.

@@ -156,6 +156,7 @@ fn whole(report: &mut Report, policy: &Arc<Policy>, input: &ScalingInput, amount
         schema: SCHEMA,
         input: input.clone(),
         policy: Some(policy.stamp().clone()),
+        dropped_state: None,
         unresolved: None,
         metrics: MetricsHealth::Ready,
         guardrails: Guardrails::default(),

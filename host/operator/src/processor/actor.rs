@@ -9,6 +9,7 @@ use super::decide::News;
 use super::ensure::{ApplyError, Ensured};
 use super::facts;
 use super::measure::Measure;
+use super::state::States;
 use super::status::{Keeper, Trouble};
 use super::{adopt, rollout};
 use crate::build::rollout::Rejected;
@@ -21,7 +22,6 @@ use crate::shell::metrics::{Readiness, Step, Tracked};
 use crate::views::WorkloadKey;
 use crate::watch::chain;
 use kube::Resource as _;
-use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use weir_core::capacity::{CapacityLearner, StartUpLearner};
 use weir_core::decision::{Decision, Verdict};
 use weir_core::guardrails::GuardMemory;
-use weir_core::ids::{Digest, ObjectRef};
+use weir_core::ids::ObjectRef;
 use weir_core::scaling::PolicyStamp;
 use weir_core::snapshot::{Block, MetricsHealth};
 use weir_core::window::{Window, names};
@@ -60,9 +60,6 @@ const SHORT: Duration = Duration::from_millis(500);
 /// First and longest wait after a pass that failed.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// What a version of the policy remembers: its digest and its state.
-pub(super) type Remembered = (Digest, Vec<u8>);
-
 pub(super) struct Actor {
     pub(super) context: Arc<Context>,
     pub(super) object: ObjectRef,
@@ -83,9 +80,7 @@ pub(super) struct Actor {
     pub(super) memory: Option<GuardMemory>,
     pub(super) policy: Option<Arc<Entry>>,
     pub(super) stamp: Option<PolicyStamp>,
-    pub(super) state: Vec<u8>,
-    /// State of the version that is asked beside the one that decides, in a trial.
-    pub(super) beside_state: Arc<Mutex<Option<Remembered>>>,
+    pub(super) states: States,
     pub(super) capacity: CapacityLearner,
     pub(super) start_up: StartUpLearner,
     pub(super) start_up_measured: bool,
@@ -222,8 +217,7 @@ impl Actor {
             memory: None,
             policy: None,
             stamp: None,
-            state: Vec::new(),
-            beside_state: Arc::default(),
+            states: States::default(),
             capacity: CapacityLearner::default(),
             start_up: StartUpLearner::default(),
             start_up_measured: false,

@@ -151,10 +151,10 @@ impl Actor {
         };
         let stamp = policy.as_ref().map(|policy| policy.stamp().clone());
         if stamp != self.stamp {
-            // Another module must not read what this one wrote.
-            self.state.clear();
             self.stamp.clone_from(&stamp);
         }
+        let versions = policy.as_deref().map(|policy| policy.description().state.clone()).unwrap_or_default();
+        let (state, dropped_state) = stamp.as_ref().map(|stamp| self.states.hand_to(stamp, &versions)).unwrap_or_default();
         let counts = facts::counts(members);
         let required = policy.iter().flat_map(|policy| policy.description().series.iter().filter(|need| need.required).map(|need| need.name.as_str()));
         let health = measure.health(required);
@@ -172,7 +172,8 @@ impl Actor {
                 policy: stamp,
                 unresolved: self.unresolved.clone(),
                 params: policy.as_ref().map_or_else(|| "{}".to_owned(), |policy| policy.params().to_owned()),
-                state: std::mem::take(&mut self.state),
+                state,
+                dropped_state,
                 metrics: health.clone(),
                 memory,
                 block,
@@ -185,8 +186,10 @@ impl Actor {
         };
         self.context.metrics.decided(&decision, took);
         tracing::Span::current().record("decision", &decision.id).record("verdict", decision.verdict.as_str());
-        // Also while no module runs: the first one is tried on what its users wait with.
+        // Also while no module runs: the first one is tried on what its users wait with. What the module on trial
+        // remembers, the next one need not be able to read.
         if snapshot.metrics == MetricsHealth::Ready
+            && arm == Arm::Current
             && let Some(entry) = &self.policy
         {
             entry.slot.observe(&snapshot.input);
@@ -194,7 +197,7 @@ impl Actor {
         if let (Some(trial), Some(other)) = (trial, beside) {
             self.compare(trial, (arm, other), &snapshot.input, &decision, took);
         }
-        self.state = decision.state(&snapshot.input.state).to_vec();
+        self.states.follow(&decision, &versions);
         self.window = Some(snapshot.input.window);
         let acted = match self.act(valid, members, measure, &decision).await {
             Ok(acted) => acted,
@@ -221,18 +224,16 @@ impl Actor {
         }
         trial.fares(&self.object, fate(&input.window));
         let Ok(place) = self.context.beside.clone().try_acquire_owned() else { return };
-        let digest = other.stamp().digest;
-        let state = self.beside_state.lock().as_ref().filter(|(known, _)| *known == digest).map(|(_, state)| state.clone()).unwrap_or_default();
-        let input = ScalingInput { params: other.params().to_owned(), state, ..input.clone() };
-        let (object, at, id, kept, metrics) = (self.object.clone(), decision.at, decision.id.clone(), self.beside_state.clone(), self.context.metrics.clone());
+        let input =
+            ScalingInput { params: other.params().to_owned(), state: self.states.hand_beside(other.stamp(), &other.description().state), ..input.clone() };
+        let (object, at, id, metrics) = (self.object.clone(), decision.at, decision.id.clone(), self.context.metrics.clone());
+        let keep = self.states.keeper_beside(other.stamp().clone(), other.description().state.clone());
         tokio::task::spawn_blocking(move || {
             let begun = Instant::now();
             let outcome = other.decide(&input).outcome;
             let asked = begun.elapsed();
             drop(place);
-            if let Outcome::Proposal(proposal) = &outcome {
-                *kept.lock() = Some((digest, proposal.state.clone()));
-            }
+            keep(&outcome);
             let candidate_decides = arm == Arm::Candidate;
             let (current, candidate) = if candidate_decides { (&outcome, (&live, took)) } else { (&live, (&outcome, asked)) };
             if let Some(kind) = trial.compared(&Compared { object: &object, at, decision: &id, current, candidate }, candidate_decides) {
@@ -292,7 +293,14 @@ impl Actor {
         let holds = |verdict: &str| verdict == Verdict::Hold.as_str() || verdict == Verdict::Pinned.as_str();
         // What is held, and that it is not held any more.
         let held = decision.reason != reason::STARTING && (holds(decision.verdict.as_str()) || last.is_some_and(|last| holds(&last.verdict)));
-        if acted || (news && (would || held)) {
+        // Said once, though it is true of each decision until the policy proposes something.
+        let dropped =
+            decision.dropped_state.as_ref().filter(|dropped| self.decision.as_ref().and_then(|before| before.dropped_state.as_ref()) != Some(*dropped));
+        if let (Some(dropped), Some(stamp)) = (dropped, &decision.policy) {
+            tracing::debug!(object = %self.object, policy = %stamp.object, version = dropped.version, writer = dropped.writer, "{}", dropped.sentence());
+            self.context.metrics.state_dropped(&stamp.object);
+        }
+        if acted || dropped.is_some() || (news && (would || held)) {
             self.notable = Some(status::last_decision(decision));
         }
         if acted {

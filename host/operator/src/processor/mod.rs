@@ -6,6 +6,7 @@
 //! | [`freeze`] | snapshot | nothing |
 //! | [`actor`] | | its loop and its state |
 //! | [`decide`] | decide | the policy, on a worker thread |
+//! | [`state`] | decide | nothing |
 //! | [`drain`] | plan | network: labels pods that leave |
 //! | [`ensure`], [`adopt`], [`rollout`] | apply | network: writes what differs |
 //! | [`status`] | record | network: status and Events |
@@ -21,4 +22,5 @@ mod freeze;
 pub mod manager;
 mod measure;
 mod rollout;
+mod state;
 mod status;

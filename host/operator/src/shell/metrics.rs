@@ -46,6 +46,7 @@ pub struct MetricsOptions {
 #[derive(Debug)]
 struct PolicyHandles {
     refusals: Counter,
+    states_dropped: Counter,
     fuel: Histogram,
 }
 
@@ -108,6 +109,7 @@ impl Metrics {
         self.families.failures_at_zero(&name);
         let handles = Arc::new(PolicyHandles {
             refusals: self.families.policy_refusals.get_or_create_owned(&name),
+            states_dropped: self.families.policy_states_dropped.get_or_create_owned(&name),
             fuel: self.families.policy_fuel.get_or_create_owned(&name),
         });
         self.policies.write().entry(object.clone()).or_insert(handles).clone()
@@ -119,10 +121,16 @@ impl Metrics {
         let name = PolicyName::of(object);
         self.families.policy_refusals.remove(&name);
         self.families.policy_fuel.remove(&name);
+        self.families.policy_states_dropped.remove(&name);
         for kind in labels::FAILURES {
             let PolicyName { policy_namespace, policy } = name.clone();
             self.families.policy_failures.remove(&PolicyFailure { policy_namespace, policy, kind });
         }
+    }
+
+    /// A policy is not handed what another module remembered of an object.
+    pub fn state_dropped(&self, object: &ObjectRef) {
+        self.policy(object).states_dropped.inc();
     }
 
     /// A module on trial answered otherwise than the one that runs.

@@ -17,6 +17,7 @@ fn decision(outcome: Outcome) -> Decision {
         object: ObjectRef::new("logs", "edge"),
         snapshot: Digest::of(b""),
         policy: Some(PolicyStamp { object: ObjectRef::new("rules", "backlog"), digest: Digest::of(b""), name: "backlog".into(), version: "1.0.0".into() }),
+        dropped_state: None,
         invocation: Some(Invocation { outcome, fuel: 12_345, output: String::new() }),
         verdict: Verdict::Hold,
         mode: Mode::Enforce,
@@ -56,6 +57,8 @@ fn a_decision_is_counted_with_its_clamps_its_failure_and_its_fuel() {
 fn the_series_of_a_deleted_policy_go() {
     let metrics = metrics(false);
     metrics.decided(&decision(Outcome::Failure(Failure { kind: FailureKind::Trap, message: String::new() })), Duration::ZERO);
+    metrics.state_dropped(&ObjectRef::new("rules", "backlog"));
+    assert_eq!(line(&metrics, r#"weir_policy_states_dropped_total{policy_namespace="rules",policy="backlog"}"#).as_deref(), Some("1"));
     metrics.policy_gone(&ObjectRef::new("rules", "backlog"));
     assert!(!metrics.encode().unwrap().contains("backlog"));
 }

@@ -27,6 +27,7 @@ pub(super) struct Families {
     pub(super) decision_duration: Histogram,
     pub(super) policy_refusals: Family<PolicyName, Counter>,
     pub(super) policy_failures: Family<PolicyFailure, Counter>,
+    pub(super) policy_states_dropped: Family<PolicyName, Counter>,
     pub(super) policy_fuel: Histograms<PolicyName>,
     pub(super) policy_swaps: Family<Swapped, Counter>,
     pub(super) policy_differences: Family<Differs, Counter>,
@@ -81,6 +82,7 @@ impl Families {
             decision_duration: microseconds(),
             policy_refusals: Family::default(),
             policy_failures: Family::default(),
+            policy_states_dropped: Family::default(),
             policy_fuel: Family::new_with_constructor(fuel),
             policy_swaps: Family::default(),
             policy_differences: Family::default(),
@@ -125,6 +127,11 @@ impl Families {
     fn register_policies(&self, registry: &mut Registry) {
         registry.register("policy_refusals", "Decisions that a policy refused", self.policy_refusals.clone());
         registry.register("policy_failures", "Calls of a policy that trapped, ran into a limit or made no sense", self.policy_failures.clone());
+        registry.register(
+            "policy_states_dropped",
+            "Objects for which a policy began without what another module remembered, because it can't read that",
+            self.policy_states_dropped.clone(),
+        );
         registry.register("policy_fuel", "Fuel of one call, the same for the same snapshot on every machine", self.policy_fuel.clone());
         registry.register(
             "policy_differences",

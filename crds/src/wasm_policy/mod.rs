@@ -14,7 +14,7 @@ pub use oci::{OciSource, PullSecretRef};
 pub use rollout::{Gates, Promotion, Rollout, Strategy};
 pub use source::{BuiltinSource, ConfigMapSource, FileSource, Source, SourceChoice};
 pub use status::{
-    Candidate, Description, Difference, Differences, OnTrial, Revision, Running, SeriesNeeded, TrialOutcome, WasmPolicyStatus, WasmPolicySummary,
+    Candidate, Description, Difference, Differences, OnTrial, Revision, Running, SeriesNeeded, StateVersions, TrialOutcome, WasmPolicyStatus, WasmPolicySummary,
 };
 pub use verification::{ConfigMapKeyRef, Verification, VerificationKey};
 

@@ -221,6 +221,22 @@ pub struct Description {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub series_needed: Vec<SeriesNeeded>,
+    /// Versions of the state that the policy remembers; absent: it tells none, and a new module begins
+    /// without what it remembered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateVersions>,
+}
+
+/// Which state a module writes and can read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StateVersions {
+    /// Version that it writes, and reads.
+    pub version: u32,
+    /// Older versions that it can read as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"))]
+    pub reads: Vec<u32>,
 }
 
 /// A series that a policy reads.

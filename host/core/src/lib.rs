@@ -11,6 +11,7 @@
 //! | [`ids`] | | names, digests and times |
 //! | [`window`] | snapshot | measured series as columns |
 //! | [`scaling`] | decide | what a scaling policy is given and what it answers |
+//! | [`state`] | decide | what a policy remembers, and which module may read it |
 //! | [`guardrails`] | guard | bounds that no policy passes, each clamp named |
 //! | [`snapshot`] | snapshot | everything a decision depends on, as canonical bytes with a digest |
 //! | [`decision`] | decide, guard | snapshot in, decision out |
@@ -33,6 +34,7 @@ pub mod ids;
 pub mod quota;
 pub mod scaling;
 pub mod snapshot;
+pub mod state;
 pub mod trial;
 pub mod turns;
 pub mod window;

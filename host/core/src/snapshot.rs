@@ -6,6 +6,7 @@
 use crate::guardrails::{GuardMemory, Guardrails};
 use crate::ids::Digest;
 use crate::scaling::{PolicyStamp, ScalingInput};
+use crate::state::DroppedState;
 use serde::{Deserialize, Serialize};
 
 /// Version of the canonical form; written first, raised with every change of a type inside.
@@ -64,6 +65,8 @@ pub struct Snapshot {
     pub policy: Option<PolicyStamp>,
     /// Set when that is a fallback: the module that should be asked keeps failing.
     pub fallback: Option<Fallback>,
+    /// The state of another module that this policy can't read, so that `input.state` is empty.
+    pub dropped_state: Option<DroppedState>,
     /// Why there is no policy, where one is configured.
     pub unresolved: Option<Block>,
     /// Whether the window may be decided on.

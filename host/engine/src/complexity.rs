@@ -2,10 +2,12 @@
 //! would take minutes or gigabytes is refused before the compiler sees it. Touches nothing. Part of
 //! [`crate::inspect`].
 //!
-//! Three things make a compiler slow beyond what the size of a component says, and each is counted:
+//! Four things make a compiler slow beyond what the size of a component says, and each is counted:
 //! - **values**: one instruction may make thousands (a call with a thousand results takes two bytes);
 //! - **joins**: where control flow meets, each local variable that is in use may become a value of its
 //!   own, so a function costs the product of the two;
+//! - **branches**: where control flow parts and meets, the compiler looks at what lies before, so a function
+//!   costs the square of their number;
 //! - **items**: a component that instantiates another one twice, which instantiates a third one twice,
 //!   and so on, is small, and doubles at each level when it is linked.
 
@@ -18,6 +20,10 @@ use wasmparser::{
 
 /// Components and modules inside each other; toolchains nest two or three deep.
 const MAX_DEPTH: usize = 32;
+
+/// Branches whose square counts as one value. 20,000 in one function took wasmtime 48 five seconds, 5,000
+/// half a second; interpreters (CPython, SpiderMonkey) have up to 9,000 in one.
+const BRANCHES_SQUARED: u64 = 100;
 
 /// What was counted.
 #[derive(Debug, Default)]
@@ -215,10 +221,17 @@ impl Module {
                 Operator::LocalGet { local_index } | Operator::LocalSet { local_index } | Operator::LocalTee { local_index } => flow.local(local_index),
                 Operator::Block { blockty } | Operator::If { blockty } => flow.enter(self.block(blockty), false),
                 Operator::Loop { blockty } => flow.enter(self.block(blockty), true),
-                Operator::Else => flow.join(0),
+                Operator::Else => {
+                    flow.part();
+                    flow.join(0);
+                }
                 Operator::End => flow.leave(),
-                Operator::Br { relative_depth } | Operator::BrIf { relative_depth } => flow.branch(relative_depth),
+                Operator::Br { relative_depth } | Operator::BrIf { relative_depth } => {
+                    flow.part();
+                    flow.branch(relative_depth);
+                }
                 Operator::BrTable { targets } => {
+                    flow.part();
                     for target in targets.targets() {
                         flow.branch(target?);
                     }
@@ -240,6 +253,8 @@ struct Flow {
     labels: Vec<u32>,
     values: u64,
     joins: u64,
+    /// Instructions at which control flow parts or meets; a table of branches is one.
+    branches: u64,
     used: Vec<bool>,
     locals: u64,
 }
@@ -254,7 +269,12 @@ impl Flow {
         self.values(values);
     }
 
+    fn part(&mut self) {
+        self.branches = self.branches.saturating_add(1);
+    }
+
     fn enter(&mut self, arity: Arity, repeats: bool) {
+        self.part();
         self.labels.push(if repeats { arity.params } else { arity.results });
         // What compiling nested control flow takes grows with the square of its depth: 60,000 blocks inside
         // each other took 11 s, and 1,000, which a switch of as many cases is made into, a tenth of one.
@@ -289,7 +309,8 @@ impl Flow {
     }
 
     fn work(&self) -> u64 {
-        self.values.saturating_add(self.joins.saturating_mul(self.locals))
+        let squared = self.branches.saturating_mul(self.branches) / BRANCHES_SQUARED;
+        self.values.saturating_add(self.joins.saturating_mul(self.locals)).saturating_add(squared)
     }
 }
 
@@ -355,6 +376,15 @@ mod tests {
         let drops = "drop ".repeat(500);
         let counted = complexity(&format!("(component (core module (func $f (result {results}) unreachable) (func call $f {drops})))")).unwrap();
         assert!((1501..1600).contains(&counted.function_work), "{}", counted.function_work);
+    }
+
+    #[test]
+    fn branches_count_with_their_square_and_a_table_of_them_once() {
+        let branching = |count: usize| complexity(&format!("(component (core module (func {})))", "i32.const 0 br_if 0 ".repeat(count))).unwrap();
+        assert!((100_000..110_000).contains(&branching(3_000).function_work), "{}", branching(3_000).function_work);
+        assert_eq!(branching(25_000).check(&EngineConfig::default()).unwrap_err().reason(), "TooComplex");
+        let table = complexity(&format!("(component (core module (func i32.const 0 br_table {})))", "0 ".repeat(15_000))).unwrap();
+        assert!(table.function_work < 40_000, "{}", table.function_work);
     }
 
     #[test]

@@ -112,11 +112,13 @@ pub struct EngineConfig {
     pub max_component_bytes: u64,
     /// Functions in all modules of a component together. Default 100,000.
     pub max_functions: u32,
-    /// Bytes of the body of one function: compile time grows faster than the size. Default 256 KiB.
+    /// Bytes of the body of one function. Default 512 KiB: the largest of CPython, which sets up its data
+    /// without a branch, has 427 KB; what grows faster than the size is counted in `max_function_work`.
     pub max_function_bytes: u32,
     /// Values that the compiler has to follow in one function: about one for each instruction, more for
-    /// calls and branches that carry several, and one for each local variable wherever control flow
-    /// meets. What takes time and memory beyond the size of a function. Default 5 million.
+    /// calls and branches that carry several, one for each local variable wherever control flow meets, and
+    /// the square of the number of branches. What takes time and memory beyond the size of a function.
+    /// Default 5 million.
     pub max_function_work: u64,
     /// The same in all functions together. Default 200 million.
     pub max_work: u64,
@@ -155,7 +157,7 @@ impl Default for EngineConfig {
             ceiling: Limits::default_ceiling(),
             max_component_bytes: 32 * MIB,
             max_functions: 100_000,
-            max_function_bytes: 256 << 10,
+            max_function_bytes: 512 << 10,
             max_function_work: 5_000_000,
             max_work: 200_000_000,
             max_items: 100_000,

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_core::ids::{Digest, ObjectRef};
 use weir_core::scaling::{FailureKind, Outcome, PolicyStamp, ScalingInput, ScalingPolicy};
+use weir_core::state;
 
 /// Bytes that a description may take in the host: a schema of full size and everything around it.
 const DESCRIPTION_BYTES: u64 = 256 << 10;
@@ -115,7 +116,7 @@ impl Engine {
             let compiled = self.0.compile_blocking(&unpacked, candidate.wasi, &mut stages)?;
             self.0.describe_stage(candidate, &unpacked.digest, compiled, &mut stages)
         });
-        let result = result.and_then(|policy| probe(&policy, probes, &mut stages).map(|()| Arc::new(policy)));
+        let result = result.and_then(|policy| probe(&policy, probes, None, &mut stages).map(|()| Arc::new(policy)));
         stages.total = begun.elapsed();
         Loading { result, stages }
     }
@@ -143,21 +144,21 @@ impl Engine {
 
     async fn load_stages(&self, candidate: &Candidate, probes: Vec<ScalingInput>, stages: &mut StageTimes) -> Result<Arc<Policy>, LoadError> {
         let unpacked = self.unpack(candidate, stages).await?;
-        self.load_unpacked(candidate, unpacked, probes, stages).await
+        self.load_unpacked(candidate, unpacked, (probes, None), stages).await
     }
 
     pub(crate) async fn load_unpacked(
         &self,
         candidate: &Candidate,
         unpacked: Unpacked,
-        probes: Vec<ScalingInput>,
+        (probes, before): (Vec<ScalingInput>, Option<Arc<Policy>>),
         stages: &mut StageTimes,
     ) -> Result<Arc<Policy>, LoadError> {
         let digest = unpacked.digest;
         let compiled = self.compile_stage(&candidate.object.namespace, unpacked, candidate.wasi, stages).await?;
         let described = candidate.clone();
         let policy = self.stage("describing", stages, move |inner, stages| inner.describe_stage(&described, &digest, compiled, stages)).await?;
-        self.stage("probing", stages, move |_, stages| probe(&policy, &probes, stages).map(|()| Arc::new(policy))).await
+        self.stage("probing", stages, move |_, stages| probe(&policy, &probes, before.as_deref(), stages).map(|()| Arc::new(policy))).await
     }
 
     pub(crate) async fn stage<R: Send + 'static>(
@@ -240,13 +241,12 @@ fn decide_unhurried(policy: &Policy, input: &ScalingInput) -> Outcome {
 
 /// Lets a policy decide on inputs that were seen of late. A proposal and a refusal are answers; a
 /// failure on any of them refuses the policy.
-pub(crate) fn probe(policy: &Policy, inputs: &[ScalingInput], stages: &mut StageTimes) -> Result<(), LoadError> {
+pub(crate) fn probe(policy: &Policy, inputs: &[ScalingInput], before: Option<&Policy>, stages: &mut StageTimes) -> Result<(), LoadError> {
     let begun = Instant::now();
     let (mut failed, mut first) = (0, None);
-    for input in inputs {
-        // As at its first decision: with its own params, and without a state that another rule left.
-        let input = ScalingInput { params: policy.params.clone(), state: Vec::new(), ..input.clone() };
-        match decide_unhurried(policy, &input) {
+    let inputs = as_handed(policy, inputs, before);
+    for input in &inputs {
+        match decide_unhurried(policy, input) {
             Outcome::Proposal(_) => {}
             Outcome::Refusal(_) => stages.refusals += 1,
             Outcome::Failure(failure) => {
@@ -261,4 +261,15 @@ pub(crate) fn probe(policy: &Policy, inputs: &[ScalingInput], stages: &mut Stage
         None => Ok(()),
         Some((object, detail)) => Err(LoadError::ProbeFailed { failed, tried: inputs.len(), object, detail }),
     }
+}
+
+/// The inputs as they would reach the policy: with its own params, and without a state, as at a first
+/// decision; and once more with the state that the policy `before` remembers, where this one reads it.
+fn as_handed(policy: &Policy, inputs: &[ScalingInput], before: Option<&Policy>) -> Vec<ScalingInput> {
+    let own = (&policy.stamp, &policy.description.state);
+    let reads = before.is_some_and(|before| state::reads(own, (&before.stamp, before.description.state.version())));
+    let with = |input: &ScalingInput, state: Vec<u8>| ScalingInput { params: policy.params.clone(), state, ..input.clone() };
+    let fresh = inputs.iter().map(|input| with(input, Vec::new()));
+    let carried = inputs.iter().filter(|input| reads && !input.state.is_empty()).map(|input| with(input, input.state.clone()));
+    fresh.chain(carried).collect()
 }

@@ -155,7 +155,7 @@ impl PolicySlot {
         if let Some(running) = self.current().filter(|running| self.is_same(running, candidate, &unpacked)) {
             return Ok(Ready::Same(running));
         }
-        self.engine.load_unpacked(candidate, unpacked, self.probes(), stages).await.map(Ready::New)
+        self.engine.load_unpacked(candidate, unpacked, (self.probes(), self.current()), stages).await.map(Ready::New)
     }
 
     fn is_same(&self, running: &Policy, candidate: &Candidate, unpacked: &Unpacked) -> bool {

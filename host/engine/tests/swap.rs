@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use weir_core::ids::UnixMs;
-use weir_core::scaling::{Outcome, ScalingPolicy};
+use weir_core::scaling::{Outcome, ScalingInput, ScalingPolicy};
 use weir_engine::verify::Trust;
 use weir_engine::{Candidate, Limits, LoadOutcome, PolicySlot, Ready};
 
@@ -142,6 +142,26 @@ async fn probes_are_the_newest_inputs_and_no_more_than_the_ring_holds() {
     let report = slot.load(&candidate(&Guest::deciding(body).build())).await;
     assert!(matches!(report.outcome, LoadOutcome::Swapped { .. }), "{report:?}");
     assert_eq!(report.stages.probes, most);
+}
+
+#[tokio::test]
+async fn a_module_is_probed_on_the_states_that_it_says_it_can_read() {
+    // It trips over any state.
+    let body = "(if (i32.load offset=156 (local.get $in)) (then (unreachable))) (i32.const 256)";
+    let next = |version, reads| Guest { state_versions: Some((version, reads)), ..Guest::deciding(body) };
+    for (next, refused) in
+        [(next(2, vec![1]), true), (next(1, vec![]), true), (next(2, vec![]), false), (Guest { name: "other".to_owned(), ..next(1, vec![]) }, false)]
+    {
+        let slot = PolicySlot::new(engine());
+        slot.load(&candidate(&Guest { state_versions: Some((1, vec![])), ..numbered(5) }.build())).await;
+        slot.observe(&ScalingInput { state: vec![7], ..input() });
+        let told = next.state_versions.clone();
+        let outcome = slot.load(&candidate(&next.build())).await.outcome;
+        match outcome {
+            LoadOutcome::Refused { error, .. } => assert!(refused && error.reason() == "ProbeFailed", "{told:?}: {error}"),
+            outcome => assert!(!refused, "{told:?}: {outcome:?}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -157,6 +157,7 @@ fn whole(report: &mut Report, policy: &Arc<Policy>, input: &ScalingInput, amount
         input: input.clone(),
         policy: Some(policy.stamp().clone()),
         fallback: None,
+        dropped_state: None,
         unresolved: None,
         metrics: MetricsHealth::Ready,
         guardrails: Guardrails::default(),

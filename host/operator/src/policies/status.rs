@@ -14,7 +14,9 @@ use weir_core::ids::{Digest, UnixMs};
 use weir_core::scaling::ScalingPolicy as _;
 use weir_crds::conditions::{kind, reason};
 use weir_crds::names::FIELD_MANAGER;
-use weir_crds::wasm_policy::{Candidate, Description, OnTrial, Revision, Running, SeriesNeeded, TrialOutcome, WasmPolicyStatus, WasmPolicySummary};
+use weir_crds::wasm_policy::{
+    Candidate, Description, OnTrial, Revision, Running, SeriesNeeded, StateVersions, TrialOutcome, WasmPolicyStatus, WasmPolicySummary,
+};
 use weir_crds::{GROUP, VERSION, WasmPolicy};
 use weir_engine::Policy;
 
@@ -106,6 +108,7 @@ impl Report {
         self.description = Some(Description {
             summary: description.summary.clone(),
             params_schema: description.params_schema.as_ref().map(ToString::to_string),
+            state: (description.state.version() > 0).then(|| StateVersions { version: description.state.version(), reads: description.state.reads().to_vec() }),
             series_needed: description.series.iter().map(|need| SeriesNeeded { name: need.name.clone(), required: need.required }).collect(),
         });
         self.rejected = None;
@@ -245,7 +248,7 @@ fn announce(context: &Context, policy: &WasmPolicy, before: &WasmPolicyStatus, a
     if digest(after) != digest(before)
         && let Some(running) = &after.running
     {
-        let note = format!("{} {} ({}) runs from now on", running.name, running.version, running.digest);
+        let note = format!("{} {} ({}) runs from now on{}", running.name, running.version, running.digest, state_note(before, after));
         context.events.publish(regarding(), EventType::Normal, "PolicyLoaded", "Load", &note);
     }
     let trial = |status: &WasmPolicyStatus| status.candidate.as_ref().map(|trial| (trial.digest.clone(), trial.percent));
@@ -270,6 +273,18 @@ fn announce(context: &Context, policy: &WasmPolicy, before: &WasmPolicyStatus, a
         let goes_on = if after.running.is_some() { "; the last good one goes on" } else { "" };
         context.events.publish(regarding(), EventType::Warning, &rejected.reason, "Load", format!("{}{goes_on}", rejected.message));
     }
+}
+
+/// What becomes of states when one module takes over from another: empty when they are read on, or when
+/// the one before told no version and may have had none.
+fn state_note(before: &WasmPolicyStatus, after: &WasmPolicyStatus) -> String {
+    let versions = |status: &WasmPolicyStatus| status.description.as_ref().and_then(|description| description.state.clone());
+    let (Some(was), Some(ran), Some(runs)) = (versions(before), &before.running, &after.running) else { return String::new() };
+    let is = versions(after).unwrap_or_default();
+    if ran.name == runs.name && weir_core::state::StateVersions::new(is.version, is.reads).can_read(was.version) {
+        return String::new();
+    }
+    format!("; it can't read state version {} of {} {}, so it begins without what that remembered of each object", was.version, ran.name, ran.version)
 }
 
 #[cfg(test)]
@@ -315,5 +330,27 @@ mod tests {
         let status = report.status(UnixMs(0), &WasmPolicy::new("rule", weir_crds::WasmPolicySpec::default()), 1);
         assert_eq!(said(&status, kind::FALLBACK_READY).as_deref(), Some("False/SourceNotFound"));
         assert_eq!(said(&status, kind::READY).as_deref(), Some("True/AsExpected"));
+    }
+
+    fn status(name: &str, state: Option<(u32, &[u32])>) -> WasmPolicyStatus {
+        let running = Running { digest: String::new(), name: name.into(), version: "1.0.0".into(), loaded_at: time(UnixMs(0)), source_revision: None };
+        let state = state.map(|(version, reads)| StateVersions { version, reads: reads.to_vec() });
+        WasmPolicyStatus { running: Some(running), description: Some(Description { state, ..Description::default() }), ..WasmPolicyStatus::default() }
+    }
+
+    #[rstest]
+    #[case::nothing_was_remembered(("calm", None), ("calm", Some((1, &[][..]))), false)]
+    #[case::the_same_version(("calm", Some((1, &[][..]))), ("calm", Some((1, &[][..]))), false)]
+    #[case::a_version_that_is_read(("calm", Some((1, &[][..]))), ("calm", Some((2, &[1][..]))), false)]
+    #[case::a_version_that_is_not_read(("calm", Some((1, &[][..]))), ("calm", Some((2, &[][..]))), true)]
+    #[case::versions_are_not_told_any_more(("calm", Some((1, &[][..]))), ("calm", None), true)]
+    #[case::another_rule(("calm", Some((1, &[][..]))), ("brisk", Some((1, &[][..]))), true)]
+    fn a_swap_that_costs_what_was_remembered_says_so(
+        #[case] before: (&str, Option<(u32, &[u32])>),
+        #[case] after: (&str, Option<(u32, &[u32])>),
+        #[case] said: bool,
+    ) {
+        let note = state_note(&status(before.0, before.1), &status(after.0, after.1));
+        assert_eq!(note.contains("can't read state version 1 of calm 1.0.0"), said, "{note}");
     }
 }

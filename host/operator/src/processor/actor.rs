@@ -5,11 +5,11 @@
 //! record. A **pass**, when the spec or something in the cluster changed: what should exist is
 //! written where it differs. Both are level-based: they may stop at any `?` and start over.
 
-use super::ask::Remembered;
 use super::decide::News;
 use super::ensure::{ApplyError, Ensured};
 use super::facts;
 use super::measure::Measure;
+use super::state::States;
 use super::status::{Keeper, Trouble};
 use super::{adopt, rollout};
 use crate::build::rollout::Rejected;
@@ -22,7 +22,6 @@ use crate::shell::metrics::{Readiness, Step, Tracked};
 use crate::views::WorkloadKey;
 use crate::watch::chain;
 use kube::Resource as _;
-use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -82,9 +81,7 @@ pub(super) struct Actor {
     pub(super) memory: Option<GuardMemory>,
     pub(super) policy: Option<Arc<Entry>>,
     pub(super) stamp: Option<PolicyStamp>,
-    pub(super) state: Vec<u8>,
-    /// State of the version that is asked beside the one that decides: in a trial, or to probe it.
-    pub(super) beside_state: Arc<Mutex<Option<Remembered>>>,
+    pub(super) states: States,
     pub(super) capacity: CapacityLearner,
     pub(super) start_up: StartUpLearner,
     pub(super) start_up_measured: bool,
@@ -237,8 +234,7 @@ impl Actor {
             memory: None,
             policy: None,
             stamp: None,
-            state: Vec::new(),
-            beside_state: Arc::default(),
+            states: States::default(),
             capacity: CapacityLearner::default(),
             start_up: StartUpLearner::default(),
             start_up_measured: false,

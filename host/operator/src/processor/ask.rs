@@ -7,21 +7,17 @@ use crate::context::Context;
 use crate::policies::trial::Compared;
 use crate::policies::{Circuit, Entry};
 use crate::quota::{Namespace, QUICK};
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 use weir_core::breaker::Turn;
 use weir_core::decision::{Decision, decide};
 use weir_core::guardrails::GuardMemory;
-use weir_core::ids::{Digest, ObjectRef};
+use weir_core::ids::ObjectRef;
 use weir_core::scaling::{Outcome, ScalingInput, ScalingPolicy};
 use weir_core::snapshot::{MetricsHealth, Snapshot};
 use weir_core::trial::Arm;
 use weir_engine::{Policy, thread_time};
-
-/// What a version of the policy remembers: its digest and its state.
-pub(super) type Remembered = (Digest, Vec<u8>);
 
 /// A decision that was made.
 pub(super) struct Asked {
@@ -72,33 +68,32 @@ pub(super) async fn ask(context: &Context, namespace: &Namespace, snapshot: Snap
 struct Beside {
     policy: Arc<Policy>,
     namespace: Arc<Namespace>,
-    /// Its states from one such call to the next.
-    remembered: Arc<Mutex<Option<Remembered>>>,
+    /// What it remembers of the object.
+    state: Vec<u8>,
+    /// Takes what it remembers from now on.
+    keep: Box<dyn FnOnce(&Outcome) + Send>,
     place: OwnedSemaphorePermit,
 }
 
 impl Beside {
     /// Asks on the snapshot's input, with the params and the state of the one that is asked. Blocks.
     fn ask(self, input: &ScalingInput) -> (Outcome, Duration) {
-        let digest = self.policy.stamp().digest;
-        let state = self.remembered.lock().as_ref().filter(|(known, _)| *known == digest).map(|(_, state)| state.clone()).unwrap_or_default();
-        let input = ScalingInput { params: self.policy.params().to_owned(), state, ..input.clone() };
+        let input = ScalingInput { params: self.policy.params().to_owned(), state: self.state, ..input.clone() };
         let (begun, computed) = (Instant::now(), thread_time());
         let outcome = self.policy.decide(&input).outcome;
         let took = begun.elapsed();
         self.namespace.spend(thread_time().saturating_sub(computed));
         drop(self.place);
-        if let Outcome::Proposal(proposal) = &outcome {
-            *self.remembered.lock() = Some((digest, proposal.state.clone()));
-        }
+        (self.keep)(&outcome);
         (outcome, took)
     }
 }
 
 impl Actor {
-    fn beside(&self, policy: &Arc<Policy>, namespace: &Arc<Namespace>) -> Option<Beside> {
-        let place = self.context.beside.clone().try_acquire_owned().ok()?;
-        Some(Beside { policy: policy.clone(), namespace: namespace.clone(), remembered: self.beside_state.clone(), place })
+    fn beside(&self, policy: &Arc<Policy>, namespace: &Arc<Namespace>, place: OwnedSemaphorePermit) -> Beside {
+        let (stamp, versions) = (policy.stamp(), &policy.description().state);
+        let (state, keep) = (self.states.hand_beside(stamp, versions), self.states.keeper_beside(stamp.clone(), versions.clone()));
+        Beside { policy: policy.clone(), namespace: namespace.clone(), state, keep: Box::new(keep), place }
     }
 
     /// Counts for a trial, and asks the other version about the same snapshot, beside the live path:
@@ -111,10 +106,11 @@ impl Actor {
         }
         trial.fares(&self.object, super::decide::fate(&input.window));
         let other = other.filter(|_| namespace.wait(decision.at).is_none());
-        let Some(beside) = other.and_then(|other| self.beside(&other, namespace)) else {
+        let Some((other, place)) = other.and_then(|other| Some((other, self.context.beside.clone().try_acquire_owned().ok()?))) else {
             trial.skipped();
             return;
         };
+        let beside = self.beside(&other, namespace, place);
         let (object, at, id, metrics, input) = (self.object.clone(), decision.at, decision.id.clone(), self.context.metrics.clone(), input.clone());
         tokio::task::spawn_blocking(move || {
             let (outcome, asked) = beside.ask(&input);
@@ -146,7 +142,7 @@ impl Actor {
         }
         let Ok(place) = self.context.beside.clone().try_acquire_owned() else { return };
         let Some(circuit) = entry.probe(snapshot.input.now) else { return };
-        let beside = Beside { policy: circuit.policy.clone(), namespace: namespace.clone(), remembered: self.beside_state.clone(), place };
+        let beside = self.beside(&circuit.policy, namespace, place);
         let (context, entry, input) = (self.context.clone(), entry.clone(), snapshot.input.clone());
         tokio::task::spawn_blocking(move || {
             let (outcome, _) = beside.ask(&input);

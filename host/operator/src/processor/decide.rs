@@ -26,6 +26,7 @@ use weir_core::health::Finding;
 use weir_core::ids::{ObjectRef, UnixMs};
 use weir_core::scaling::{Capacity, Outcome, ScalingPolicy as _};
 use weir_core::snapshot::{Block, MetricsHealth, Mode};
+use weir_core::trial::Arm;
 use weir_core::trial::Fate;
 use weir_core::window::{Window, names};
 use weir_crds::conditions::reason;
@@ -107,10 +108,10 @@ impl Actor {
         let Asking { policy, circuit, fallback, trial } = self.resolve(valid);
         let stamp = policy.as_ref().map(|policy| policy.stamp().clone());
         if stamp != self.stamp {
-            // Another module must not read what this one wrote.
-            self.state.clear();
             self.stamp.clone_from(&stamp);
         }
+        let versions = policy.as_deref().map(|policy| policy.description().state.clone()).unwrap_or_default();
+        let (state, dropped_state) = stamp.as_ref().map(|stamp| self.states.hand_to(stamp, &versions)).unwrap_or_default();
         let counts = facts::counts(members);
         let required = policy.iter().flat_map(|policy| policy.description().series.iter().filter(|need| need.required).map(|need| need.name.as_str()));
         let health = measure.health(required);
@@ -137,7 +138,8 @@ impl Actor {
                 fallback,
                 unresolved: self.unresolved.clone(),
                 params: policy.as_ref().map_or_else(|| "{}".to_owned(), |policy| policy.params().to_owned()),
-                state: std::mem::take(&mut self.state),
+                state,
+                dropped_state,
                 metrics: health.clone(),
                 memory,
                 block,
@@ -152,8 +154,11 @@ impl Actor {
         };
         self.context.metrics.decided(&decision, took);
         tracing::Span::current().record("decision", &decision.id).record("verdict", decision.verdict.as_str());
-        // Also while no module runs: the first one is tried on what its users wait with.
+        // Also while no module runs: the first one is tried on what its users wait with. What a module on trial or
+        // a fallback remembers, the next one need not be able to read.
         if snapshot.metrics == MetricsHealth::Ready
+            && snapshot.fallback.is_none()
+            && trial.as_ref().is_none_or(|on_trial| on_trial.arm == Arm::Current)
             && let Some(entry) = &self.policy
         {
             entry.slot.observe(&snapshot.input);
@@ -167,7 +172,7 @@ impl Actor {
         if let Some(on_trial) = trial {
             self.compare(on_trial, &namespace, &snapshot.input, &decision, took);
         }
-        self.state = decision.state(&snapshot.input.state).to_vec();
+        self.states.follow(&decision, &versions);
         self.window = Some(snapshot.input.window);
         let acted = match self.act(valid, members, measure, &decision).await {
             Ok(acted) => acted,
@@ -244,7 +249,14 @@ impl Actor {
         let holds = |verdict: &str| verdict == Verdict::Hold.as_str() || verdict == Verdict::Pinned.as_str();
         // What is held, and that it is not held any more.
         let held = decision.reason != reason::STARTING && (holds(decision.verdict.as_str()) || last.is_some_and(|last| holds(&last.verdict)));
-        if acted || (news && (would || held)) {
+        // Said once, though it is true of each decision until the policy proposes something.
+        let dropped =
+            decision.dropped_state.as_ref().filter(|dropped| self.decision.as_ref().and_then(|before| before.dropped_state.as_ref()) != Some(*dropped));
+        if let (Some(dropped), Some(stamp)) = (dropped, &decision.policy) {
+            tracing::debug!(object = %self.object, policy = %stamp.object, version = dropped.version, writer = dropped.writer, "{}", dropped.sentence());
+            self.context.metrics.state_dropped(&stamp.object);
+        }
+        if acted || dropped.is_some() || (news && (would || held)) {
             self.notable = Some(status::last_decision(decision));
         }
         if acted {

@@ -5,6 +5,7 @@ use weir_core::guardrails::GuardMemory;
 use weir_core::ids::UnixMs;
 use weir_core::scaling::{Capacity, PolicyStamp, Replicas, ScalingInput};
 use weir_core::snapshot::{Block, Fallback, MetricsHealth, Mode, SCHEMA, Snapshot};
+use weir_core::state::DroppedState;
 use weir_core::window::Window;
 
 /// Parts of a snapshot that the actor holds.
@@ -23,6 +24,7 @@ pub(super) struct Parts {
     pub(super) unresolved: Option<Block>,
     pub(super) params: String,
     pub(super) state: Vec<u8>,
+    pub(super) dropped_state: Option<DroppedState>,
     pub(super) metrics: MetricsHealth,
     pub(super) memory: GuardMemory,
     pub(super) block: Option<Block>,
@@ -45,6 +47,7 @@ pub(super) fn freeze(valid: &Valid, parts: Parts) -> Snapshot {
         },
         policy: parts.policy,
         fallback: parts.fallback,
+        dropped_state: parts.dropped_state,
         unresolved: parts.unresolved,
         metrics: parts.metrics,
         guardrails: scaling.map(|scaling| scaling.guardrails).unwrap_or_default(),

@@ -7,6 +7,7 @@
 //! | [`actor`] | | its loop and its state |
 //! | [`choose`] | decide | nothing: who is asked |
 //! | [`ask`] | decide | the policy, and threads |
+//! | [`state`] | decide | nothing: what policies remember |
 //! | [`decide`] | | the tick: all steps in order |
 //! | [`drain`] | plan | network: labels pods that leave |
 //! | [`ensure`], [`adopt`], [`rollout`] | apply | network: writes what differs |
@@ -25,4 +26,5 @@ mod freeze;
 pub mod manager;
 mod measure;
 mod rollout;
+mod state;
 mod status;

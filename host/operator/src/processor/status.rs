@@ -22,7 +22,7 @@ use weir_core::snapshot::{Block, MetricsHealth};
 use weir_core::window::{Window, names};
 use weir_crds::conditions::{kind, reason};
 use weir_crds::log_processor::{
-    CapacityStatus, ClampStatus, ConfigStatus, LastDecision, LogProcessorStatus, Mode, PolicyStamp, Rates, RejectedConfig, Summary,
+    CapacityStatus, ClampStatus, ConfigStatus, DroppedState, LastDecision, LogProcessorStatus, Mode, PolicyStamp, Rates, RejectedConfig, Summary,
 };
 use weir_crds::names::FIELD_MANAGER;
 use weir_crds::{GROUP, LogProcessor, VERSION};
@@ -355,6 +355,11 @@ pub(super) fn last_decision(decision: &Decision) -> LastDecision {
             version: Some(stamp.version.clone()),
         }),
         fallback: decision.fallback.as_ref().map(|fallback| fallback.sentence.clone()),
+        dropped_state: decision.dropped_state.as_ref().map(|dropped| DroppedState {
+            version: dropped.version,
+            writer: dropped.writer.clone(),
+            digest: dropped.digest.to_string(),
+        }),
         clamps: decision.clamps.iter().map(|clamp| ClampStatus { guardrail: clamp.guardrail.as_str().to_owned(), from: clamp.from, to: clamp.to }).collect(),
         mode: if decision.mode == weir_core::snapshot::Mode::DryRun { Mode::DryRun } else { Mode::Enforce },
     }

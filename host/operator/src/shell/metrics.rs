@@ -53,6 +53,7 @@ pub struct MetricsOptions {
 struct PolicyHandles {
     refusals: Counter,
     fallback: Counter,
+    states_dropped: Counter,
     fuel: Histogram,
 }
 
@@ -132,6 +133,7 @@ impl Metrics {
         let handles = Arc::new(PolicyHandles {
             refusals: self.families.policy_refusals.get_or_create_owned(&name),
             fallback: self.families.policy_fallback_decisions.get_or_create_owned(&name),
+            states_dropped: self.families.policy_states_dropped.get_or_create_owned(&name),
             fuel: self.families.policy_fuel.get_or_create_owned(&name),
         });
         self.policies.write().entry(object.clone()).or_insert(handles).clone()
@@ -146,6 +148,7 @@ impl Metrics {
         self.families.policy_fallback_decisions.remove(&name);
         self.families.policy_breaker_state.remove(&name);
         self.families.policy_breaker_openings.remove(&name);
+        self.families.policy_states_dropped.remove(&name);
         for kind in labels::FAILURES {
             let PolicyName { policy_namespace, policy } = name.clone();
             self.families.policy_failures.remove(&PolicyFailure { policy_namespace, policy, kind });
@@ -193,6 +196,11 @@ impl Metrics {
     /// A module was not loaded, because its namespace has no room for it.
     pub fn quota_refused(&self, namespace: &str, resource: Resource) {
         self.families.namespace_refusals.get_or_create(&QuotaRefusal { policy_namespace: namespace.to_owned(), resource: resource.as_str() }).inc();
+    }
+
+    /// A policy is not handed what another module remembered of an object.
+    pub fn state_dropped(&self, object: &ObjectRef) {
+        self.policy(object).states_dropped.inc();
     }
 
     /// A module on trial answered otherwise than the one that runs.

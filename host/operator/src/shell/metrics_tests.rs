@@ -19,6 +19,7 @@ fn decision(outcome: Outcome) -> Decision {
         snapshot: Digest::of(b""),
         policy: Some(PolicyStamp { object: ObjectRef::new("rules", "backlog"), digest: Digest::of(b""), name: "backlog".into(), version: "1.0.0".into() }),
         fallback: None,
+        dropped_state: None,
         invocation: Some(Invocation { outcome, fuel: 12_345, output: String::new() }),
         verdict: Verdict::Hold,
         mode: Mode::Enforce,
@@ -87,6 +88,9 @@ fn the_series_of_a_deleted_policy_go() {
     assert_eq!(line(&metrics, &format!("weir_policy_breaker_openings_total{labels}")).as_deref(), Some("1"));
     assert_eq!(line(&metrics, &format!("weir_policy_fallback_decisions_total{labels}")).as_deref(), Some("0"));
     metrics.policy_gone(&policy);
+    metrics.state_dropped(&ObjectRef::new("rules", "backlog"));
+    assert_eq!(line(&metrics, r#"weir_policy_states_dropped_total{policy_namespace="rules",policy="backlog"}"#).as_deref(), Some("1"));
+    metrics.policy_gone(&ObjectRef::new("rules", "backlog"));
     assert!(!metrics.encode().unwrap().contains("backlog"));
 }
 

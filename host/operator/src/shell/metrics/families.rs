@@ -30,6 +30,7 @@ pub(super) struct Families {
     pub(super) decision_duration: Histogram,
     pub(super) policy_refusals: Family<PolicyName, Counter>,
     pub(super) policy_failures: Family<PolicyFailure, Counter>,
+    pub(super) policy_states_dropped: Family<PolicyName, Counter>,
     pub(super) policy_fuel: Histograms<PolicyName>,
     pub(super) policy_breaker_state: Family<PolicyName, Gauge>,
     pub(super) policy_breaker_openings: Family<PolicyName, Counter>,
@@ -99,6 +100,7 @@ impl Families {
             decision_duration: microseconds(),
             policy_refusals: Family::default(),
             policy_failures: Family::default(),
+            policy_states_dropped: Family::default(),
             policy_fuel: Family::new_with_constructor(fuel),
             policy_breaker_state: Family::default(),
             policy_breaker_openings: Family::default(),
@@ -157,6 +159,11 @@ impl Families {
         registry.register("policy_breaker_openings", "How often the breaker opened, failed probes not counted", self.policy_breaker_openings.clone());
         registry.register("policy_fallback_decisions", "Decisions of a fallback", self.policy_fallback_decisions.clone());
         registry.register("policy_failures", "Calls of a policy that trapped, ran into a limit or made no sense", self.policy_failures.clone());
+        registry.register(
+            "policy_states_dropped",
+            "Objects for which a policy began without what another module remembered, because it can't read that",
+            self.policy_states_dropped.clone(),
+        );
         registry.register("policy_fuel", "Fuel of one call, the same for the same snapshot on every machine", self.policy_fuel.clone());
         registry.register(
             "policy_differences",

@@ -203,7 +203,7 @@ pub struct Revision {
     pub reason: String,
     /// The same as a sentence, with its numbers.
     pub message: String,
-    /// When.
+    /// When it ended.
     #[schemars(with = "TimeText")]
     pub time: Time,
 }

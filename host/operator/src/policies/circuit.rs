@@ -13,11 +13,16 @@ use weir_core::snapshot::Fallback;
 use weir_engine::Policy;
 use weir_engine::verify::Rules;
 
+/// Most characters of a failure's message that are told while a breaker is open.
+const WORDS: usize = 400;
+
 /// A module and its breaker.
 pub struct Circuit {
     /// The module.
     pub policy: Arc<Policy>,
     breaker: Mutex<Breaker>,
+    /// What its last failure said, cut to [`WORDS`].
+    last_words: Mutex<String>,
     /// What its signature was checked with.
     rules: Mutex<Vec<Rules>>,
 }
@@ -26,7 +31,7 @@ impl Circuit {
     /// A module that has not been asked yet.
     #[must_use]
     pub fn new(policy: Arc<Policy>, rules: &[Rules]) -> Arc<Self> {
-        Arc::new(Self { policy, breaker: Mutex::default(), rules: Mutex::new(rules.to_vec()) })
+        Arc::new(Self { policy, breaker: Mutex::default(), last_words: Mutex::default(), rules: Mutex::new(rules.to_vec()) })
     }
 
     /// Whether it is asked.
@@ -57,12 +62,27 @@ impl Circuit {
 
     /// Takes in what it answered to a decision.
     pub fn answered(&self, outcome: &Outcome, now: UnixMs) -> Option<Turn> {
+        self.listen(outcome);
         self.breaker.lock().answered(Answer::of(outcome), now)
     }
 
     /// Takes in what it answered to a probe.
     pub fn probed(&self, outcome: &Outcome, now: UnixMs) -> Option<Turn> {
+        self.listen(outcome);
         self.breaker.lock().probed(Answer::of(outcome), now)
+    }
+
+    fn listen(&self, outcome: &Outcome) {
+        if let Outcome::Failure(failure) = outcome {
+            *self.last_words.lock() = failure.message.chars().take(WORDS).collect();
+        }
+    }
+
+    /// What it did, for people.
+    fn told(&self, opening: &Opening) -> String {
+        let Opening { calls, failures, last, .. } = opening;
+        let words = self.last_words.lock();
+        format!("{failures} of {calls} calls of module {} failed within a minute, the last one with {}: {words}", self.digest().short(), last.as_str())
     }
 
     fn probe(&self, now: UnixMs) -> bool {
@@ -79,13 +99,6 @@ impl Circuit {
             && self.policy.limits() == other.limits()
             && self.policy.wasi() == other.wasi()
     }
-}
-
-/// What a module did, for people.
-#[must_use]
-pub fn told(digest: &Digest, opening: &Opening) -> String {
-    let Opening { calls, failures, last, .. } = opening;
-    format!("{failures} of {calls} calls of module {} failed within a minute ({})", digest.short(), last.as_str())
 }
 
 /// Who may take over.
@@ -132,13 +145,12 @@ pub enum Chosen {
 /// Chooses who decides now.
 pub(super) fn choose(running: &Arc<Circuit>, fallbacks: &Fallbacks) -> Chosen {
     let Some(opening) = running.opening() else { return Chosen::Module(running.clone()) };
-    let digest = running.digest();
     match fallbacks.all().find(|circuit| circuit.opening().is_none()) {
-        Some(circuit) => Chosen::Fallback(circuit.clone(), Fallback { instead_of: digest, sentence: told(&digest, &opening) }),
+        Some(circuit) => Chosen::Fallback(circuit.clone(), Fallback { instead_of: running.digest(), sentence: running.told(&opening) }),
         None => {
             let tried = fallbacks.all().count();
             let none = if tried == 0 { "there is no fallback (see spec.fallback of the WasmPolicy)" } else { "its fallbacks fail too" };
-            Chosen::Nobody(format!("{}, and {none}", told(&digest, &opening)))
+            Chosen::Nobody(format!("{}; {none}, so the replicas are held", running.told(&opening)))
         }
     }
 }

@@ -110,7 +110,7 @@ pub(super) fn tell(entry: &Entry) -> Option<Open> {
             Some(Open { reason: reason::FALLBACK_DECIDES, sentence })
         }
         Chosen::Nobody(why) => {
-            let sentence = format!("{why}; replicas are held, and the module is asked again from {next} on: 3 good answers in a row bring it back");
+            let sentence = format!("{why}; the module is asked again from {next} on: 3 good answers in a row bring it back");
             Some(Open { reason: reason::HELD, sentence })
         }
     }

@@ -136,8 +136,8 @@ pub struct EngineConfig {
     pub compile_memory_bytes: u64,
     /// Bytes of machine code that are taken from a child process. Default 256 MiB.
     pub max_compiled_bytes: u64,
-    /// Components that are compiled at one time. Default one for each two cores, at
-    /// least one and at most four.
+    /// Components that are compiled at one time. Default one for each two cores, at least one and
+    /// at most four.
     pub concurrent_compilations: usize,
     /// Components that wait for the compiler at most, those of all namespaces together. Default 256.
     pub queued_compilations: usize,

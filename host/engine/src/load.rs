@@ -1,7 +1,7 @@
 //! From bytes to a policy that may decide, stage by stage: unpack → digest → signature → inspect → compile →
 //! `describe` → params against its schema → probe on recent inputs. The first stage that fails ends
-//! it with a [`LoadError`]. Touches the Wasm engine and, through [`crate::compile`], the compiler, on threads for blocking work,
-//! never on the decision path. Called by [`crate::slot`], and directly by simulator and replay.
+//! it with a [`LoadError`]. Touches the Wasm engine and, through [`crate::compile`], the compiler, on
+//! threads for blocking work, never on the decision path. Called by [`crate::slot`], and directly by simulator and replay.
 
 use crate::abi;
 use crate::call;

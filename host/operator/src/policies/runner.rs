@@ -47,7 +47,13 @@ pub async fn run(context: Arc<Context>, entry: Arc<Entry>) {
         let retry = matches!(fetched, Fetched::Failed { retry: true, .. });
         let pending = matches!(fetched, Fetched::Pending);
         let trust = Trust { rules: rules.clone().unwrap_or_default(), signatures: Signatures::default() };
-        let Loaded { waits, mut again } = load(&context, &entry, &policy, &trust.rules, fetched, (&mut report, &mut shipped)).await;
+        let loaded = load(&context, &entry, &policy, &trust.rules, fetched, (&mut report, &mut shipped));
+        let Loaded { waits, mut again } = tokio::select! {
+            loaded = loaded => loaded,
+            // Nobody wants it any more, and the compiler may be busy with it for long.
+            () = entry.stop.cancelled() => return,
+            () = context.stop.cancelled() => return,
+        };
         again = again.or(rollout::back(&context, &entry, &policy, &trust, &mut report).await);
         oci.judged(&policy, report.refused_for());
         if let Some(rules) = rules.as_ref().filter(|_| !pending && entry.current().is_none()) {

@@ -4,7 +4,7 @@
 //! that it can read them; it drops them when it restarts. So state is a memory that may be lost at any
 //! time: a policy must decide well, if perhaps less finely, without it.
 //!
-//! On the wire: one version byte, then postcard. Bytes of a version that the type does not read, or none,
+//! On the wire: one version byte, then postcard; nothing at all for `Default`. Bytes of a version that the type does not read, or none,
 //! read as `Default`, so a new version of a policy never trips over what an old one left.
 
 use crate::proposal::Refusal;
@@ -45,7 +45,7 @@ pub fn decode<S: State>(bytes: &[u8]) -> S {
     }
 }
 
-/// The bytes of `state`.
+/// The bytes of `state`; none for one that is as `Default`.
 ///
 /// # Errors
 /// Refusal `StateTooLarge` beyond [`MAX_STATE_BYTES`], `StateNotEncodable` for a type that postcard
@@ -54,8 +54,13 @@ pub fn encode<S: State>(state: &S) -> Result<Vec<u8>, Refusal> {
     if S::VERSION == 0 {
         return Ok(Vec::new());
     }
+    let written = |state: &S| postcard::to_allocvec(state).map_err(|_| Refusal::new("StateNotEncodable", "The policy's state can't be written as bytes."));
+    let own = written(state)?;
+    if own == written(&S::default())? {
+        return Ok(Vec::new());
+    }
     let mut bytes = vec![S::VERSION];
-    bytes.extend(postcard::to_allocvec(state).map_err(|_| Refusal::new("StateNotEncodable", "The policy's state can't be written as bytes."))?);
+    bytes.extend(own);
     if bytes.len() > MAX_STATE_BYTES {
         return Err(Refusal::new("StateTooLarge", format!("The policy wants to remember {} bytes, at most {MAX_STATE_BYTES} are allowed.", bytes.len())));
     }
@@ -124,6 +129,7 @@ mod tests {
             assert_eq!(decode::<Memory>(bytes), Memory::default());
         }
         assert!(encode(&()).unwrap().is_empty());
+        assert!(encode(&Memory::default()).unwrap().is_empty(), "which reads as the default again");
     }
 
     #[test]

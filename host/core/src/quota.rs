@@ -96,7 +96,7 @@ pub struct Ledger {
 
 impl Ledger {
     /// A policy is there and awaits its first module. One that is known keeps what it has.
-    pub fn awaits(&mut self, place: Place) {
+    pub fn enrol(&mut self, place: Place) {
         self.shares.entry(place).or_insert(Share::Awaits);
     }
 

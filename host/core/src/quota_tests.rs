@@ -16,7 +16,7 @@ fn after_a_restart_the_oldest_are_loaded_whichever_is_fetched_first() {
     let mut ledger = Ledger::default();
     let [a, b, c] = [place(1, "b"), place(2, "a"), place(2, "c")];
     for place in [&c, &b, &a] {
-        ledger.awaits(place.clone());
+        ledger.enrol(place.clone());
     }
     assert_eq!(ledger.room(&c, &QUOTA), Err(Exceeded { resource: Resource::Policies, limit: 2, used: 2, asked: 1 }));
     assert_eq!(ledger.give(&b, &[module("b", 1)], &QUOTA), Ok(false));

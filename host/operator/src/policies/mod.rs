@@ -110,7 +110,7 @@ impl Policies {
             return Applied::Known;
         }
         let entry = Arc::new(Entry::new(object.clone(), policy, self.engine.clone()));
-        self.quotas.awaits(&object.namespace, &entry.place);
+        self.quotas.enrol(&object.namespace, &entry.place);
         self.entries.write().insert(object, entry.clone());
         Applied::New(entry)
     }

@@ -153,8 +153,8 @@ impl Quotas {
     }
 
     /// A policy is there and awaits its first module.
-    pub(crate) fn awaits(&self, namespace: &str, place: &Place) {
-        self.namespace(namespace).change(|ledger| ledger.awaits(place.clone()));
+    pub(crate) fn enrol(&self, namespace: &str, place: &Place) {
+        self.namespace(namespace).change(|ledger| ledger.enrol(place.clone()));
     }
 
     /// Whether one more policy may have a module.

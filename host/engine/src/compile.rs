@@ -97,9 +97,11 @@ impl Inner {
     fn compile_here(&self, unpacked: &Unpacked, imports: Imports, stages: &mut StageTimes) -> Result<Arc<Compiled>, LoadError> {
         let begun = Instant::now();
         let compiled = compiled::compile(&self.runtime, &unpacked.bytes).and_then(|component| {
-            match component.serialize() {
-                Ok(code) => self.keep(&unpacked.digest, &code),
-                Err(error) => tracing::warn!(digest = %unpacked.digest, %error, "compiled policy could not be serialised"),
+            if let Some(cache) = &self.cache {
+                match component.serialize() {
+                    Ok(code) => cache.write(&unpacked.digest, &code),
+                    Err(error) => tracing::warn!(digest = %unpacked.digest, %error, "compiled policy could not be serialised"),
+                }
             }
             self.share(unpacked, &component, imports)
         });
@@ -113,14 +115,10 @@ impl Inner {
             let text = format!("{error:#}");
             if compiled::is_too_large(&text) { compiled::refused(&text) } else { LoadError::CompilerCrashed(format!("what it made can't be used: {text}")) }
         })?;
-        self.keep(&unpacked.digest, code);
-        self.share(unpacked, &component, imports)
-    }
-
-    fn keep(&self, digest: &Digest, code: &[u8]) {
         if let Some(cache) = &self.cache {
-            cache.write(digest, code);
+            cache.write(&unpacked.digest, code);
         }
+        self.share(unpacked, &component, imports)
     }
 
     fn read_compiled(&self, digest: &Digest) -> Option<Component> {

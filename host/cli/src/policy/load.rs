@@ -58,19 +58,6 @@ impl LimitOptions {
     }
 }
 
-/// `spec.limits` in the engine's terms.
-pub(crate) fn limits_of(spec: weir_crds::wasm_policy::Limits) -> Limits {
-    Limits {
-        fuel: spec.fuel,
-        deadline: spec.deadline.as_std(),
-        memory_bytes: spec.memory.get(),
-        table_elements: spec.table_elements,
-        result_bytes: u64::from(spec.result_bytes),
-        state_bytes: u64::from(spec.state_bytes),
-        ..Limits::default()
-    }
-}
-
 /// Params as an option gives them.
 pub(crate) fn params(text: Option<&str>) -> anyhow::Result<serde_json::Value> {
     Ok(text.map(serde_json::from_str).transpose().context("--params is not JSON")?.unwrap_or(serde_json::Value::Null))

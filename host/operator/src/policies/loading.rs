@@ -20,7 +20,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// A candidate of the spec, without bytes.
 pub(super) fn candidate(entry: &Entry, policy: &WasmPolicy) -> Candidate {
     let params = policy.spec.params.clone().map_or(serde_json::Value::Null, serde_json::Value::Object);
-    Candidate { object: entry.object.clone(), bytes: Bytes::new(), digest: None, params, limits: limits(policy), wasi: wasi(policy) }
+    Candidate { object: entry.object.clone(), bytes: Bytes::new(), digest: None, params, limits: limits(policy.spec.limits), wasi: wasi(policy) }
 }
 
 /// When a refused module is loaded again without anybody changing anything, if it makes sense. The pause
@@ -71,9 +71,9 @@ fn wasi(policy: &WasmPolicy) -> Wasi {
     }
 }
 
-/// Limits of the spec in the engine's terms; the engine puts its ceiling over them.
-fn limits(policy: &WasmPolicy) -> Limits {
-    let spec = policy.spec.limits;
+/// `spec.limits` in the engine's terms; the engine puts its ceiling over them.
+#[must_use]
+pub fn limits(spec: weir_crds::wasm_policy::Limits) -> Limits {
     Limits {
         fuel: spec.fuel,
         deadline: spec.deadline.as_std(),

@@ -17,6 +17,7 @@ pub mod trust;
 
 pub use circuit::{Chosen, Circuit};
 pub use entry::Entry;
+pub use loading::limits;
 
 use crate::groups::Groups;
 use crate::quota::Quotas;

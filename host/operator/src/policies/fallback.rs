@@ -51,7 +51,7 @@ pub(super) async fn fit(context: &Context, entry: &Entry, spec: &WasmPolicy, rul
         }
         Err(error) => {
             fallbacks.builtin = None;
-            Some(Err((error.reason(), error.to_string().replace("spec.params", "spec.fallback.params"))))
+            Some(Err((error.reason(), error.to_string().replace("spec.params", "params"))))
         }
     }
 }

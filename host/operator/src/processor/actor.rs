@@ -43,8 +43,9 @@ use weir_crds::log_processor::LastDecision;
 /// this time: shortest and longest wait, spread by name, so that many objects do not ask for
 /// everything in the same second.
 const FIRST_PASS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
-/// Of very many objects, one is compared in this time on average: three requests each.
-const EACH: Duration = Duration::from_millis(10);
+/// Of very many objects, one is compared in this time on average: three requests each. More of them at a time
+/// would keep a small API server busy with nothing but reads, and everything else would wait behind them.
+const EACH: Duration = Duration::from_millis(40);
 
 /// A load that rises by this factor over the mean of the seconds before is looked at again soon.
 const RISE: f64 = 1.5;
@@ -113,10 +114,14 @@ pub(super) async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watc
     Box::pin(actor.configure()).await;
     let mut ticks = actor.ticks();
     let mut pass_due = true;
-    if actor.can_wait() {
-        let count = u32::try_from(actor.context.index.read().len()).unwrap_or(u32::MAX);
-        let longest = FIRST_PASS.1.max(EACH * count);
-        let wait = FIRST_PASS.0 + (longest - FIRST_PASS.0).mul_f64(share(&actor.object));
+    if actor.exists() {
+        let wait = if actor.was_observed() {
+            let count = u32::try_from(actor.context.index.read().len()).unwrap_or(u32::MAX);
+            let longest = FIRST_PASS.1.max(EACH * count);
+            FIRST_PASS.0 + (longest - FIRST_PASS.0).mul_f64(share(&actor.object))
+        } else {
+            FIRST_PASS.0.mul_f64(share(&actor.object))
+        };
         actor.retry_at = Some(Instant::now() + wait);
         pass_due = false;
     }
@@ -270,14 +275,17 @@ impl Actor {
         ticks
     }
 
-    /// True when nothing asks for a pass now: what the spec asks for was there when it was last looked at.
-    fn can_wait(&self) -> bool {
-        let (meta, status) = (&self.processor.metadata, self.processor.status.as_ref());
-        let observed = status.is_some_and(|status| {
-            status.observed_generation == meta.generation
+    /// True when there is a workload to decide on, whatever else is still to be written.
+    fn exists(&self) -> bool {
+        self.trouble.is_none() && self.processor.metadata.deletion_timestamp.is_none() && self.members().workload.is_some()
+    }
+
+    /// True when what the spec asks for was there when it was last looked at.
+    fn was_observed(&self) -> bool {
+        self.processor.status.as_ref().is_some_and(|status| {
+            status.observed_generation == self.processor.metadata.generation
                 && status.conditions.iter().any(|condition| condition.type_ == kind::READY && condition.status == "True")
-        });
-        observed && self.trouble.is_none() && meta.deletion_timestamp.is_none() && self.members().workload.is_some()
+        })
     }
 
     /// True when the newest sample tells of a rise that nothing has come of yet. A surge that began

@@ -20,6 +20,12 @@ pub mod kind {
     pub const CONFIG_CONFIRMED: &str = "ConfigConfirmed";
     /// LogProcessor: `objectives` are kept.
     pub const OBJECTIVES_MET: &str = "ObjectivesMet";
+    /// LogProcessor: the RoutingTable that it names can be used.
+    pub const ROUTING_TABLE_READY: &str = "RoutingTableReady";
+    /// RoutingTable: the newest spec and the newest maps are the table that is used.
+    pub const COMPILED: &str = "Compiled";
+    /// RoutingTable: every replica of every LogProcessor that names it runs it.
+    pub const CONFIRMED: &str = "Confirmed";
     /// WasmPolicy: the newest module of the source is the one that runs.
     pub const LATEST_ACCEPTED: &str = "LatestAccepted";
 }
@@ -93,6 +99,21 @@ pub mod reason {
 
     /// ObjectivesMet, False: an objective is missed; the message says which and by how much.
     pub const OBJECTIVE_MISSED: &str = "ObjectiveMissed";
+
+    /// RoutingTableReady, False: no RoutingTable of that name.
+    pub const ROUTING_TABLE_NOT_FOUND: &str = "RoutingTableNotFound";
+    /// RoutingTableReady, False: none of its versions could be compiled yet, or it is part of another.
+    pub const ROUTING_TABLE_NOT_READY: &str = "RoutingTableNotReady";
+    /// Compiled, False: a destination leads nowhere, for example to a LogStorage without a map.
+    pub const DESTINATION_UNREACHABLE: &str = "DestinationUnreachable";
+    /// Compiled, False: the table does not fit into a ConfigMap.
+    pub const TABLE_TOO_LARGE: &str = "TableTooLarge";
+    /// Compiled, False: the map of a LogStorage is older than the one that is followed.
+    pub const MAP_OUT_OF_DATE: &str = "MapOutOfDate";
+    /// Compiled, False: `parentRef` names a table that does not exist or is a part itself.
+    pub const PARENT_NOT_FOUND: &str = "ParentNotFound";
+    /// Confirmed, Unknown: no LogProcessor names the table.
+    pub const NOT_USED: &str = "NotUsed";
 
     /// LatestAccepted, False: `spec.source` names no source that this operator can read. For a module
     /// that was read and refused the reason is the one that weir-engine gives

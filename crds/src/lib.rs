@@ -23,6 +23,7 @@ pub mod names;
 mod opaque;
 mod pod;
 mod refs;
+pub mod routing_table;
 mod schema;
 pub mod wasm_policy;
 
@@ -32,6 +33,7 @@ pub use duration::{Duration, ParseDurationError};
 pub use log_processor::{LogProcessor, LogProcessorSpec, LogProcessorStatus};
 pub use opaque::Opaque;
 pub use refs::{BasicAuthRef, PolicyRef, SecretKeyRef, Tls};
+pub use routing_table::{RoutingTable, RoutingTableRef, RoutingTableSpec, RoutingTableStatus};
 pub use wasm_policy::{WasmPolicy, WasmPolicySpec, WasmPolicyStatus};
 
 /// The API group.

@@ -6,6 +6,8 @@ pub const FIELD_MANAGER: &str = "weir";
 /// Label on each object that Weir creates for a LogProcessor, and on its pods; the value is the
 /// name of the LogProcessor. Selector of the workload, so it never changes.
 pub const LABEL_PROCESSOR: &str = "weir.dev/processor";
+/// Label on each ConfigMap with a compiled table; the value is the name of the RoutingTable.
+pub const LABEL_ROUTING_TABLE: &str = "weir.dev/routing-table";
 /// Label on a pod that is leaving: it has been taken out of the Service and drains its queue.
 pub const LABEL_DRAINING: &str = "weir.dev/draining";
 /// Label on a ConfigMap that says what it holds, for example [`COMPONENT_COLLECTOR`].

@@ -9,6 +9,7 @@
 mod admitted;
 mod kubectl;
 mod refused;
+mod routing_table;
 
 use serde_json::{Value, json};
 use std::sync::OnceLock;
@@ -55,6 +56,16 @@ fn wasm_policy() -> Value {
         "kind": "WasmPolicy",
         "metadata": { "name": "rule" },
         "spec": { "kind": "Scaling", "source": { "builtin": { "name": "threshold" } } },
+    })
+}
+
+/// The least that a RoutingTable needs.
+fn routing_table() -> Value {
+    json!({
+        "apiVersion": "weir.dev/v1alpha1",
+        "kind": "RoutingTable",
+        "metadata": { "name": "base" },
+        "spec": { "destinations": [{ "name": "main", "storageRef": { "name": "logs" } }], "default": "main" },
     })
 }
 

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::index::Index;
 use crate::policies::Policies;
+use crate::routing::Tables;
 use crate::shell::events::Recorder;
 use crate::shell::leader::Leadership;
 use crate::shell::metrics::Metrics;
@@ -26,6 +27,8 @@ pub struct Context {
     pub index: RwLock<Index>,
     /// Policies and their users.
     pub policies: Policies,
+    /// Routing tables and the LogProcessors that name them.
+    pub tables: Tables,
     /// Registries that policies come from.
     pub registry: OciRegistry,
     /// Metrics out.

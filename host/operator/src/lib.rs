@@ -8,6 +8,7 @@
 //! | [`build`] | desired objects of a LogProcessor, as pure functions |
 //! | [`policies`] | WasmPolicies: sources, loading, users, status |
 //! | [`processor`] | one actor per LogProcessor: observe, snapshot, decide, plan, apply, record |
+//! | [`routing`] | RoutingTables: compiled, kept, handed to the LogProcessors that name them |
 //! | [`shell`] | client, leader election, Events, metrics, HTTP, logs |
 
 pub mod build;
@@ -17,6 +18,7 @@ pub mod context;
 pub mod index;
 pub mod policies;
 pub mod processor;
+pub mod routing;
 mod run;
 pub mod shell;
 pub mod views;

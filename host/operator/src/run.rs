@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::index::{Concerned, Index};
 use crate::policies::{self, Policies};
 use crate::processor::manager::Manager;
+use crate::routing::{self, Tables};
 use crate::shell::client;
 use crate::shell::events;
 use crate::shell::http::{self, Probes};
@@ -33,7 +34,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use weir_core::ids::ObjectRef;
 use weir_crds::names;
-use weir_crds::{LogProcessor, WasmPolicy};
+use weir_crds::{LogProcessor, RoutingTable, WasmPolicy};
 use weir_engine::source::oci::OciRegistry;
 use weir_engine::{CacheConfig, Engine, EngineConfig};
 use weir_intake::{HttpClients, Scraper};
@@ -104,6 +105,7 @@ pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken)
     let context = Arc::new(Context {
         index: parking_lot::RwLock::new(Index::default()),
         policies: Policies::new(engine, metrics.clone()),
+        tables: Tables::default(),
         registry,
         metrics: metrics.clone(),
         events: recorder,
@@ -219,6 +221,7 @@ fn start_watches(context: &Arc<Context>, manager: &Arc<Manager>, synced: &Synced
             Change::Deleted(map) => map.clone(),
         };
         ctx.policies.config_map_changed(&map);
+        ctx.tables.config_map_changed(&map);
         woken.wake(&own(&ctx, ObjectKind::ConfigMap, change));
     }));
     let (ctx, woken) = (context.clone(), manager.clone());
@@ -246,6 +249,17 @@ fn start_watches(context: &Arc<Context>, manager: &Arc<Manager>, synced: &Synced
             }
         }
         Change::Deleted(gone) => ctx.policies.delete(&gone),
+    }));
+    let ctx = context.clone();
+    tasks.push(follow::<DeserializeGuard<RoutingTable>>("RoutingTable", api(client, namespace), all(), synced, stop(), move |change| match change {
+        Change::Applied(guarded) => {
+            if let Some((object, table)) = parsed(guarded)
+                && let Some(entry) = ctx.tables.apply(object, table)
+            {
+                tokio::spawn(routing::actor::run(ctx.clone(), entry));
+            }
+        }
+        Change::Deleted(gone) => ctx.tables.delete(&gone),
     }));
     let woken = manager.clone();
     tasks.push(follow::<DeserializeGuard<LogProcessor>>("LogProcessor", api(client, namespace), all(), synced, stop(), move |change| match change {

@@ -3,7 +3,8 @@
 //! ([`mod@super::covers`]) and applies what differs.
 
 use super::names::{
-    ANNOTATION_APPLIED, ANNOTATION_LAST_GOOD, ANNOTATION_OPERATOR_VERSION, ANNOTATION_ROLLED_BACK, config_map_name, service_name, workload_name,
+    ANNOTATION_APPLIED, ANNOTATION_GIVEN_AT, ANNOTATION_LAST_GOOD, ANNOTATION_LIVE, ANNOTATION_OPERATOR_VERSION, ANNOTATION_ROLLED_BACK, LABEL_TEMPLATE,
+    config_map_name, service_name, workload_name,
 };
 use super::pod::{self, extend};
 use super::revision::{ConfigHash, KEY_CONFIG, KEY_ENGINE, Revision, to_json};
@@ -89,6 +90,8 @@ pub struct Inputs<'a> {
     pub last_good: Option<&'a ConfigHash>,
     /// From [`super::rollout::Step`].
     pub rolled_back: Option<&'a ConfigHash>,
+    /// Unix milliseconds at which the pods were given what they should run, where they read it anew.
+    pub given_at: i64,
     /// Image of the agent; `None`: collectors run without one.
     pub agent_image: Option<&'a str>,
     /// Version of this program.
@@ -111,6 +114,10 @@ pub enum Deploy<'a> {
 pub struct Desired {
     /// Configuration that the spec asks for. Must exist before its check and before the workload.
     pub config_map: Option<Object>,
+    /// What pods that read their configuration anew have mounted.
+    pub live: Option<Object>,
+    /// Hash of the template of these pods.
+    pub template: Option<ConfigHash>,
     /// The Deployment.
     pub workload: Option<Object>,
     /// The Service in front of its pods.
@@ -124,7 +131,7 @@ pub struct Desired {
 impl Desired {
     /// All of them, in the order in which they are applied.
     pub fn in_order(&self) -> impl Iterator<Item = &Object> {
-        [&self.config_map, &self.workload, &self.service, &self.pod_disruption_budget].into_iter().flatten()
+        [&self.config_map, &self.live, &self.workload, &self.service, &self.pod_disruption_budget].into_iter().flatten()
     }
 }
 
@@ -138,7 +145,7 @@ pub fn objects(valid: &Valid, inputs: &Inputs<'_>) -> Desired {
         ValidEngine::Template(template) => {
             let pod = template_pod(owner, template);
             if !matches!(inputs.deploy, Deploy::Keep) {
-                desired.workload = Some(deployment(owner, pod, inputs));
+                desired.workload = Some(deployment(owner, pod, inputs, None));
             }
             template_ports(template)
         }
@@ -149,7 +156,15 @@ pub fn objects(valid: &Valid, inputs: &Inputs<'_>) -> Desired {
                 Deploy::Earlier(earlier) => Some(earlier),
                 Deploy::Keep => None,
             };
-            desired.workload = deployed.map(|revision| deployment(owner, pod::template(owner, revision, inputs), inputs));
+            if let Some(revision) = deployed {
+                let made = pod::template(owner, revision, inputs, valid.metrics.scrape.is_some());
+                let in_place = made.live.as_ref().map(|(_, template)| (revision.hash(), template));
+                desired.workload = Some(deployment(owner, made.template, inputs, in_place));
+                if let Some((name, template)) = made.live {
+                    desired.live = Some(live_config_map(owner, revision, name));
+                    desired.template = Some(template);
+                }
+            }
             // The Service follows what runs: ports of a configuration that was refused lead nowhere.
             pod::service_ports(deployed.unwrap_or(revision))
                 .iter()
@@ -204,9 +219,23 @@ pub(super) fn config_map(owner: &Owner, revision: &Revision) -> Object {
     object(ObjectKind::ConfigMap, owner, config_map_name(&owner.name, revision.hash()), body)
 }
 
-fn deployment(owner: &Owner, template: Value, inputs: &Inputs<'_>) -> Object {
+/// The ConfigMap that pods have mounted which read their configuration anew. It holds the revision that
+/// is deployed, and is changed in place.
+fn live_config_map(owner: &Owner, revision: &Revision, name: String) -> Object {
+    let body = json!({
+        "metadata": { "annotations": { ANNOTATION_LIVE: revision.hash().as_ref() } },
+        "data": { KEY_CONFIG: revision.yaml() },
+    });
+    object(ObjectKind::ConfigMap, owner, name, body)
+}
+
+/// `in_place` is the revision that pods read anew, and their template; of others the template tells.
+fn deployment(owner: &Owner, template: Value, inputs: &Inputs<'_>, in_place: Option<(&ConfigHash, &ConfigHash)>) -> Object {
     let body = json!({
         "metadata": { "annotations": {
+            names::ANNOTATION_CONFIG_HASH: in_place.map(|(revision, _)| revision.as_ref()),
+            LABEL_TEMPLATE: in_place.map(|(_, template)| template.as_ref()),
+            ANNOTATION_GIVEN_AT: in_place.map(|_| inputs.given_at.to_string()),
             ANNOTATION_LAST_GOOD: inputs.last_good.map(AsRef::<str>::as_ref),
             ANNOTATION_ROLLED_BACK: inputs.rolled_back.map(AsRef::<str>::as_ref),
             ANNOTATION_OPERATOR_VERSION: inputs.operator_version,

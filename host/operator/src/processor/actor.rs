@@ -10,9 +10,9 @@ use super::ensure::{ApplyError, Ensured};
 use super::facts;
 use super::measure::Measure;
 use super::status::{Keeper, Trouble};
-use super::{adopt, rollout};
+use super::{adopt, rollout, routing};
 use crate::build::rollout::Rejected;
-use crate::build::{Deploy, Inputs, Revision, Valid, ValidEngine, objects, validate};
+use crate::build::{Deploy, Inputs, Revision, Routing, Valid, ValidEngine, objects, validate};
 use crate::context::Context;
 use crate::index::Members;
 use crate::policies::Entry;
@@ -78,6 +78,10 @@ pub(super) struct Actor {
     pub(super) config: Option<rollout::Outcome>,
     pub(super) rejected: Option<Rejected>,
     pub(super) config_due: Option<Instant>,
+    /// ConfigMap that is changed in place, once those of earlier templates are gone.
+    pub(super) live: Option<String>,
+    /// The routing table that the spec names.
+    pub(super) routing: Option<routing::Followed>,
     /// When to decide before the next tick is due.
     pub(super) early: Option<Instant>,
     pub(super) memory: Option<GuardMemory>,
@@ -170,12 +174,17 @@ pub(super) async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watc
                 actor.tick(Duration::ZERO).await;
             }
             () = wake.notified() => pass_due = true,
+            () = routing::changed(&mut actor.routing) => {
+                actor.configure().await;
+                pass_due = true;
+            }
             () = sleep_until(retry) => pass_due = true,
             () = actor.keeper.written() => {}
         }
     }
     actor.keeper.finish().await;
     actor.leave_policy();
+    actor.leave_table();
     actor.context.index.write().unregister(&actor.object);
 }
 
@@ -218,6 +227,8 @@ impl Actor {
             config: None,
             rejected,
             config_due: None,
+            live: None,
+            routing: None,
             early: None,
             memory: None,
             policy: None,
@@ -290,7 +301,19 @@ impl Actor {
     async fn configure(&mut self) {
         let before = self.valid.take();
         (self.failures, self.retry_at, self.config_due) = (0, None, None);
-        match validate(&self.processor) {
+        let running = self.follow_table().await;
+        let routed = self.routing.as_ref().and_then(|followed| followed.routed.clone());
+        let routing = match (&routed, &running, &self.routing) {
+            (Some(routed), ..) => Routing::Table(routed),
+            (None, Some(running), _) => Routing::Held(running),
+            (None, None, Some(followed)) => {
+                self.trouble = Some(Trouble { reason: followed.said.1, message: followed.said.2.clone() });
+                self.record(News::Changed);
+                return;
+            }
+            (None, None, None) => Routing::Nowhere,
+        };
+        match validate(&self.processor, routing) {
             Err(invalid) => {
                 self.trouble = Some(Trouble { reason: reason::INVALID_SPEC, message: invalid.to_string() });
                 // What is measured and decided rests on a spec that can be read.
@@ -437,12 +460,14 @@ impl Actor {
         let current = members.workload.as_ref().map(|workload| workload.replicas);
         let replicas = replicas.or(current).unwrap_or_else(|| valid.pin.unwrap_or(valid.bounds.min));
         let agent_image = self.context.config.agent_image.clone();
+        let now = self.context.now();
         let inputs = |deploy: Deploy<'_>, outcome: Option<&rollout::Outcome>| {
             let inputs = Inputs {
                 replicas,
                 deploy,
                 last_good: outcome.and_then(|outcome| outcome.step.last_good.as_ref()),
                 rolled_back: outcome.and_then(|outcome| outcome.step.rolled_back.as_ref()),
+                given_at: rollout::given_at(&members, outcome.and_then(|outcome| outcome.step.deploy.as_ref()), now),
                 agent_image: agent_image.as_deref(),
                 operator_version: env!("CARGO_PKG_VERSION"),
             };
@@ -488,6 +513,10 @@ impl Actor {
         }
         for (kind, name) in &desired.absent {
             self.ensured.remove(&self.context, &valid.owner.namespace, uid, *kind, name).await.map_err(trouble)?;
+        }
+        if let (Some(live), Some(template), Some(outcome)) = (&desired.live, &desired.template, &self.config) {
+            let live = (live.name.as_str(), template);
+            rollout::in_place(&self.context, &valid.owner, &members, outcome, live, &mut self.live).await.map_err(trouble)?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@
 //! | [`decide`] | decide | the policy, on a worker thread |
 //! | [`drain`] | plan | network: labels pods that leave |
 //! | [`ensure`], [`adopt`], [`rollout`] | apply | network: writes what differs |
+//! | [`routing`] | | the routing table that it names |
 //! | [`status`] | record | network: status and Events |
 //! | [`manager`] | | starts and stops actors |
 
@@ -21,4 +22,5 @@ mod freeze;
 pub mod manager;
 mod measure;
 mod rollout;
+mod routing;
 mod status;

@@ -68,6 +68,8 @@ pub(super) struct Seen<'a> {
     pub(super) rejected: Option<&'a Rejected>,
     pub(super) confirmed: Option<u32>,
     pub(super) draining: &'a [String],
+    /// The condition RoutingTableReady, where a table is named.
+    pub(super) routing: Option<&'a (Status, &'static str, String)>,
 }
 
 /// Computes the status.
@@ -117,6 +119,9 @@ fn conditions(seen: &Seen<'_>) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta
     let mut conditions = Conditions::new(&seen.before.conditions, seen.now, seen.processor.metadata.generation);
     let (ready, why, message) = readiness(seen);
     conditions.set(kind::READY, ready, why, &message);
+    if let Some((status, why, message)) = seen.routing {
+        conditions.set(kind::ROUTING_TABLE_READY, *status, why, message);
+    }
     if seen.valid.is_none() {
         return conditions.finish();
     }
@@ -173,6 +178,9 @@ fn readiness(seen: &Seen<'_>) -> (Status, &'static str, String) {
         && step.accepted.status == Status::False
     {
         return (Status::False, step.accepted.reason, step.accepted.message.clone());
+    }
+    if let Some((Status::False, why, message)) = seen.routing {
+        return (Status::False, *why, message.clone());
     }
     let Counts { desired, ready, .. } = seen.counts;
     if let Some(finding) = seen.findings.first() {

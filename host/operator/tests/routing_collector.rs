@@ -188,7 +188,7 @@ fn expected(routed: &Routed, records: &[Record]) -> BTreeMap<usize, (usize, Opti
     let place = |record: &Record| match routed.table.route(record) {
         "base.main" => {
             let partition = routed.table.routing_key.partition(record, PARTITIONS);
-            Some((usize::from(partition % 3 == 0), Some(partition)))
+            Some((usize::from(partition.is_multiple_of(3)), Some(partition)))
         }
         "base.outside" => Some((2, None)),
         _ => None,

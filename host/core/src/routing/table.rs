@@ -139,17 +139,21 @@ impl Table {
         if table.schema != SCHEMA {
             return Err(TableError::Schema(table.schema));
         }
-        let mut led_to = table.rules.iter().map(|rule| &rule.destination).chain([&table.default]);
-        let undefined = led_to.find(|name| !table.destinations.contains_key(*name)).or_else(|| {
-            table.destinations.values().find_map(|destination| match &destination.target {
-                Target::Storage(name) if !table.storages.contains_key(name) => Some(name),
-                _ => None,
-            })
-        });
-        match undefined.cloned() {
-            Some(name) => Err(TableError::Undefined(name)),
+        match table.undefined() {
+            Some(name) => Err(TableError::Undefined(name.clone())),
             None => Ok(table),
         }
+    }
+
+    /// A name that something leads to and nothing defines.
+    fn undefined(&self) -> Option<&String> {
+        let mut led_to = self.rules.iter().map(|rule| &rule.destination).chain([&self.default]);
+        led_to.find(|name| !self.destinations.contains_key(*name)).or_else(|| {
+            self.destinations.values().find_map(|destination| match &destination.target {
+                Target::Storage(name) if !self.storages.contains_key(name) => Some(name),
+                _ => None,
+            })
+        })
     }
 
     /// The digest of the canonical bytes.

@@ -1,5 +1,6 @@
 //! WasmPolicy: a rule as a WebAssembly component, where it comes from, and who may use it.
 
+pub mod fallback;
 pub mod limits;
 pub mod oci;
 pub mod rollout;
@@ -7,11 +8,14 @@ pub mod source;
 pub mod status;
 pub mod verification;
 
+pub use fallback::Fallback;
 pub use limits::Limits;
 pub use oci::{OciSource, PullSecretRef};
 pub use rollout::{Gates, Promotion, Rollout, Strategy};
 pub use source::{BuiltinSource, ConfigMapSource, FileSource, Source, SourceChoice};
-pub use status::{Candidate, Description, Difference, Differences, OnTrial, Revision, Running, SeriesNeeded, WasmPolicyStatus, WasmPolicySummary};
+pub use status::{
+    Candidate, Description, Difference, Differences, OnTrial, Revision, Running, SeriesNeeded, StateVersions, TrialOutcome, WasmPolicyStatus, WasmPolicySummary,
+};
 pub use verification::{ConfigMapKeyRef, Verification, VerificationKey};
 
 use crate::schema;
@@ -108,6 +112,13 @@ pub struct WasmPolicySpec {
     /// tried on recent snapshots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
+
+    /// Who decides while the module keeps failing: its breaker opens when at least 5 calls failed
+    /// within a minute and they are at least half of them. The module that ran before comes first,
+    /// if there is one that fits params; then this policy that Weir brings. Without either, replicas
+    /// are held until the module answers again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
 
     /// Namespaces besides its own whose objects may refer to this policy, by labels of the
     /// Namespace. Absent: none. An empty selector ({}): all.

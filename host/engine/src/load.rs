@@ -1,7 +1,7 @@
 //! From bytes to a policy that may decide, stage by stage: unpack → digest → signature → inspect → compile →
 //! `describe` → params against its schema → probe on recent inputs. The first stage that fails ends
-//! it with a [`LoadError`]. Touches the compiler and the Wasm engine, on threads for blocking work,
-//! never on the decision path. Called by [`crate::slot`], and directly by simulator and replay.
+//! it with a [`LoadError`]. Touches the Wasm engine and, through [`crate::compile`], the compiler, on
+//! threads for blocking work, never on the decision path. Called by [`crate::slot`], and directly by simulator and replay.
 
 use crate::abi;
 use crate::call;
@@ -10,7 +10,6 @@ use crate::config::Limits;
 use crate::description::Description;
 use crate::engine::{CompiledFrom, Engine, Inner};
 use crate::error::LoadError;
-use crate::inspect::inspect;
 use crate::policy::Policy;
 use crate::unpack::unpack;
 use crate::verify::Trust;
@@ -20,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_core::ids::{Digest, ObjectRef};
 use weir_core::scaling::{FailureKind, Outcome, PolicyStamp, ScalingInput, ScalingPolicy};
+use weir_core::state;
 
 /// Bytes that a description may take in the host: a schema of full size and everything around it.
 const DESCRIPTION_BYTES: u64 = 256 << 10;
@@ -51,7 +51,9 @@ pub struct StageTimes {
     pub verify: Duration,
     /// Looking at imports, exports and size.
     pub inspect: Duration,
-    /// Compiling, or getting compiled code; without the wait for other compilations.
+    /// Waiting for a turn in the queue of the compiler.
+    pub queue: Duration,
+    /// Compiling, or getting compiled code.
     pub compile: Duration,
     /// The call of `describe`.
     pub describe: Duration,
@@ -81,7 +83,7 @@ pub struct Loading {
 }
 
 /// A component whose bytes are trusted to be what they should be.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Unpacked {
     pub(crate) bytes: Bytes,
     pub(crate) digest: Digest,
@@ -101,8 +103,8 @@ impl Engine {
         Loading { result, stages }
     }
 
-    /// The same on the calling thread, for a simulator or a replay. Waits for no other compilation
-    /// and sets no bound on the time of a stage.
+    /// The same on the calling thread and with the compiler of this process, for a simulator or a replay.
+    /// Waits for no other compilation and sets no bound on the time of a stage.
     ///
     /// # Errors
     /// In [`Loading::result`].
@@ -111,10 +113,10 @@ impl Engine {
         let mut stages = StageTimes::default();
         let begun = Instant::now();
         let result = self.0.unpack(candidate, &mut stages).and_then(|unpacked| {
-            let compiled = self.0.compile_stage(&unpacked, candidate.wasi, &mut stages)?;
+            let compiled = self.0.compile_blocking(&unpacked, candidate.wasi, &mut stages)?;
             self.0.describe_stage(candidate, &unpacked.digest, compiled, &mut stages)
         });
-        let result = result.and_then(|policy| probe(&policy, probes, &mut stages).map(|()| Arc::new(policy)));
+        let result = result.and_then(|policy| probe(&policy, probes, None, &mut stages).map(|()| Arc::new(policy)));
         stages.total = begun.elapsed();
         Loading { result, stages }
     }
@@ -142,41 +144,24 @@ impl Engine {
 
     async fn load_stages(&self, candidate: &Candidate, probes: Vec<ScalingInput>, stages: &mut StageTimes) -> Result<Arc<Policy>, LoadError> {
         let unpacked = self.unpack(candidate, stages).await?;
-        self.load_unpacked(candidate, unpacked, probes, stages).await
+        self.load_unpacked(candidate, unpacked, (probes, None), stages).await
     }
 
     pub(crate) async fn load_unpacked(
         &self,
         candidate: &Candidate,
         unpacked: Unpacked,
-        probes: Vec<ScalingInput>,
+        (probes, before): (Vec<ScalingInput>, Option<Arc<Policy>>),
         stages: &mut StageTimes,
     ) -> Result<Arc<Policy>, LoadError> {
-        let (digest, wasi) = (unpacked.digest, candidate.wasi);
-        let compiled = match self.0.shared(&digest) {
-            Some(compiled) => {
-                // Whoever runs it already may have been granted more than this one.
-                compiled.imports.admit(wasi)?;
-                stages.compiled = CompiledFrom::Memory;
-                compiled
-            }
-            None => {
-                let permit = Arc::clone(&self.0.compiling).acquire_owned().await.map_err(internal)?;
-                self.stage("compiling", stages, move |inner, stages| {
-                    // Held until the compiler is done, also when nobody waits any more: a slow
-                    // component never makes two compilations of one.
-                    let _permit = permit;
-                    inner.compile_stage(&unpacked, wasi, stages)
-                })
-                .await?
-            }
-        };
+        let digest = unpacked.digest;
+        let compiled = self.compile_stage(&candidate.object.namespace, unpacked, candidate.wasi, stages).await?;
         let described = candidate.clone();
         let policy = self.stage("describing", stages, move |inner, stages| inner.describe_stage(&described, &digest, compiled, stages)).await?;
-        self.stage("probing", stages, move |_, stages| probe(&policy, &probes, stages).map(|()| Arc::new(policy))).await
+        self.stage("probing", stages, move |_, stages| probe(&policy, &probes, before.as_deref(), stages).map(|()| Arc::new(policy))).await
     }
 
-    async fn stage<R: Send + 'static>(
+    pub(crate) async fn stage<R: Send + 'static>(
         &self,
         name: &'static str,
         stages: &mut StageTimes,
@@ -227,20 +212,7 @@ impl Inner {
         result
     }
 
-    fn compile_stage(&self, unpacked: &Unpacked, wasi: Wasi, stages: &mut StageTimes) -> Result<Arc<Compiled>, LoadError> {
-        let begun = Instant::now();
-        let inspected = inspect(&unpacked.bytes, wasi, &self.config);
-        stages.inspect = begun.elapsed();
-        let imports = inspected?;
-        let begun = Instant::now();
-        let compiled = self.compile(&unpacked.digest, imports, &unpacked.bytes);
-        stages.compile = begun.elapsed();
-        let (compiled, from) = compiled?;
-        stages.compiled = from;
-        Ok(compiled)
-    }
-
-    fn describe_stage(&self, candidate: &Candidate, digest: &Digest, compiled: Arc<Compiled>, stages: &mut StageTimes) -> Result<Policy, LoadError> {
+    pub(crate) fn describe_stage(&self, candidate: &Candidate, digest: &Digest, compiled: Arc<Compiled>, stages: &mut StageTimes) -> Result<Policy, LoadError> {
         let limits = candidate.limits.capped_by(&self.config.ceiling);
         let begun = Instant::now();
         let described = compiled.check_types(&self.runtime, &limits).and_then(|()| {
@@ -269,13 +241,12 @@ fn decide_unhurried(policy: &Policy, input: &ScalingInput) -> Outcome {
 
 /// Lets a policy decide on inputs that were seen of late. A proposal and a refusal are answers; a
 /// failure on any of them refuses the policy.
-pub(crate) fn probe(policy: &Policy, inputs: &[ScalingInput], stages: &mut StageTimes) -> Result<(), LoadError> {
+pub(crate) fn probe(policy: &Policy, inputs: &[ScalingInput], before: Option<&Policy>, stages: &mut StageTimes) -> Result<(), LoadError> {
     let begun = Instant::now();
     let (mut failed, mut first) = (0, None);
-    for input in inputs {
-        // As at its first decision: with its own params, and without a state that another rule left.
-        let input = ScalingInput { params: policy.params.clone(), state: Vec::new(), ..input.clone() };
-        match decide_unhurried(policy, &input) {
+    let inputs = as_handed(policy, inputs, before);
+    for input in &inputs {
+        match decide_unhurried(policy, input) {
             Outcome::Proposal(_) => {}
             Outcome::Refusal(_) => stages.refusals += 1,
             Outcome::Failure(failure) => {
@@ -290,4 +261,15 @@ pub(crate) fn probe(policy: &Policy, inputs: &[ScalingInput], stages: &mut Stage
         None => Ok(()),
         Some((object, detail)) => Err(LoadError::ProbeFailed { failed, tried: inputs.len(), object, detail }),
     }
+}
+
+/// The inputs as they would reach the policy: with its own params, and without a state, as at a first
+/// decision; and once more with the state that the policy `before` remembers, where this one reads it.
+fn as_handed(policy: &Policy, inputs: &[ScalingInput], before: Option<&Policy>) -> Vec<ScalingInput> {
+    let own = (&policy.stamp, &policy.description.state);
+    let reads = before.is_some_and(|before| state::reads(own, (&before.stamp, before.description.state.version())));
+    let with = |input: &ScalingInput, state: Vec<u8>| ScalingInput { params: policy.params.clone(), state, ..input.clone() };
+    let fresh = inputs.iter().map(|input| with(input, Vec::new()));
+    let carried = inputs.iter().filter(|input| reads && !input.state.is_empty()).map(|input| with(input, input.state.clone()));
+    fresh.chain(carried).collect()
 }

@@ -61,6 +61,14 @@ impl Policy {
         self.compiled.component_bytes
     }
 
+    /// Bytes of its machine code and what belongs to it, in memory as long as anybody holds a policy of
+    /// these bytes.
+    #[must_use]
+    pub fn compiled_bytes(&self) -> u64 {
+        let image = self.compiled.pre.component().image_range();
+        image.end.addr().saturating_sub(image.start.addr()) as u64
+    }
+
     pub(crate) fn judge(&self, result: Result<abi::DecideResult, Failure>) -> Outcome {
         let failed = |kind, message: String| Outcome::Failure(Failure { kind, message: call::shorten(&message, 1024) });
         match result {

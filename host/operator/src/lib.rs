@@ -7,6 +7,7 @@
 //! | [`views`], [`index`] | objects cut down to what decisions need, and who they belong to |
 //! | [`build`] | desired objects of a LogProcessor, as pure functions |
 //! | [`policies`] | WasmPolicies: sources, loading, users, status |
+//! | [`quota`], [`pool`] | what a namespace may have, and places for slow policy calls in which namespaces take turns |
 //! | [`processor`] | one actor per LogProcessor: observe, snapshot, decide, plan, apply, record |
 //! | [`routing`] | RoutingTables: compiled, kept, handed to the LogProcessors that name them |
 //! | [`shell`] | client, leader election, Events, metrics, HTTP, logs |
@@ -15,9 +16,13 @@ pub mod build;
 pub mod conditions;
 pub mod config;
 pub mod context;
+mod groups;
 pub mod index;
+pub mod labels;
 pub mod policies;
+pub mod pool;
 pub mod processor;
+pub mod quota;
 pub mod routing;
 mod run;
 pub mod shell;

@@ -7,12 +7,14 @@
 //! | [`decide`] | what one decision costs, beside the same rule in plain Rust and as a gRPC scaler |
 //! | [`scaler`] | that gRPC scaler: KEDA's protocol, in a process of its own |
 //! | [`swap`] | exchanging a policy while 10,000 decisions a second are made with it |
+//! | [`fairness`] | what one namespace notices of another one's slow policies |
 //! | [`idle`] | a process that loads a thousand policies and does nothing else |
 //! | [`fleet`] | an operator with thousands of objects on a real control plane |
 //! | [`policies`] | components and inputs that are measured |
 //! | [`machine`], [`stats`], [`report`] | what it ran on, quantiles, the table |
 
 mod decide;
+mod fairness;
 mod fleet;
 mod idle;
 mod machine;
@@ -45,6 +47,8 @@ enum Part {
     Decide,
     /// Exchanging a policy under load, and a start with a thousand policies.
     Swap,
+    /// A quiet namespace beside one whose policies use their whole deadline.
+    Fairness,
     /// An operator with many objects on a real control plane.
     Fleet(fleet::Args),
     /// Everything.
@@ -86,6 +90,7 @@ fn measure(part: &Part, quick: bool) -> Result<()> {
     let done = match part {
         Part::Decide => decide::run(&mut report, quick),
         Part::Swap => swap::run(&mut report, quick),
+        Part::Fairness => fairness::run(&mut report, quick),
         Part::Fleet(args) => fleet::run(&mut report, args, quick),
         Part::All(args) => all(&mut report, args, quick),
         Part::Scaler | Part::Idle { .. } => Ok(()),
@@ -97,5 +102,6 @@ fn measure(part: &Part, quick: bool) -> Result<()> {
 fn all(report: &mut Report, args: &fleet::Args, quick: bool) -> Result<()> {
     decide::run(report, quick)?;
     swap::run(report, quick)?;
+    fairness::run(report, quick)?;
     fleet::run(report, args, quick)
 }

@@ -5,6 +5,7 @@ use super::AtFault;
 use super::project::Project;
 use anyhow::Context as _;
 use bytes::Bytes;
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 use weir_core::ids::{Digest, ObjectRef};
@@ -82,6 +83,9 @@ pub(crate) struct Component {
     /// The bytes as shipped: raw, gzip or zstd.
     pub(crate) shipped: Bytes,
     engine: Engine,
+    /// The policy that was loaded last: while it lives, so does its machine code, and what is loaded next of
+    /// the same component is not compiled again.
+    last: RefCell<Option<Arc<Policy>>>,
 }
 
 impl Component {
@@ -100,7 +104,7 @@ impl Component {
             None => Bytes::from(std::fs::read(path).with_context(|| format!("{} can't be read", path.display()))?),
         };
         let engine = Engine::new(EngineConfig { concurrent_instances: 4, parallel_compilation: true, ..EngineConfig::default() })?;
-        Ok(Self { name: path.display().to_string(), shipped, engine })
+        Ok(Self { name: path.display().to_string(), shipped, engine, last: RefCell::default() })
     }
 
     /// The uncompressed bytes.
@@ -118,6 +122,9 @@ impl Component {
     pub(crate) fn load(&self, params: serde_json::Value, limits: Limits, wasi: Wasi, digest: Option<Digest>) -> (Result<Arc<Policy>, LoadError>, StageTimes) {
         let candidate = Candidate { object: ObjectRef::new("local", &self.name), bytes: self.shipped.clone(), digest, params, limits, wasi };
         let loading = self.engine.load_blocking(&candidate, &[]);
+        if let Ok(policy) = &loading.result {
+            self.last.replace(Some(policy.clone()));
+        }
         (loading.result, loading.stages)
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::labels::Labels;
 use crate::views::{Selector, WorkloadKey, WorkloadKind};
 use rstest::rstest;
 use std::collections::BTreeMap;
@@ -19,8 +20,8 @@ fn members(change: impl FnOnce(&mut WorkloadView)) -> Members {
         selector: Selector::default(),
         stalled: None,
         deleting: false,
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::from([(ANNOTATION_GIVEN_AT.to_owned(), "100000".to_owned()), (LABEL_TEMPLATE.to_owned(), "t".to_owned())]),
+        labels: Labels::default(),
+        annotations: Labels::from(Some(&BTreeMap::from([(ANNOTATION_GIVEN_AT.to_owned(), "100000".to_owned()), (LABEL_TEMPLATE.to_owned(), "t".to_owned())]))),
         config_hash: Some("0123456789ab".into()),
         owner: None,
     };

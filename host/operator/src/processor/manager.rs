@@ -62,11 +62,7 @@ impl Manager {
         let processor = Arc::new(processor);
         let entry = entries.entry(object.clone()).or_insert_with(|| Entry { spec: watch::channel(processor.clone()).0, wake: Arc::default(), running: None });
         entry.spec.send_if_modified(|held| {
-            // A status write comes back as a change; the actor knows what it wrote.
-            let news = held.metadata.generation != processor.metadata.generation
-                || held.metadata.uid != processor.metadata.uid
-                || held.metadata.deletion_timestamp != processor.metadata.deletion_timestamp
-                || held.metadata.annotations != processor.metadata.annotations;
+            let news = actor::is_news(held, &processor);
             *held = processor.clone();
             news
         });
@@ -148,7 +144,8 @@ fn start(context: &Arc<Context>, object: &ObjectRef, entry: &Entry) -> Running {
     let (context, object, spec, wake, stopped) = (context.clone(), object.clone(), entry.spec.clone(), entry.wake.clone(), stop.clone());
     let task = tokio::spawn(async move {
         while !stopped.is_cancelled() {
-            let actor = actor::run(context.clone(), object.clone(), spec.subscribe(), wake.clone(), stopped.clone());
+            // Boxed, because the two futures around it would each hold room for it.
+            let actor = Box::pin(actor::run(context.clone(), object.clone(), spec.subscribe(), wake.clone(), stopped.clone()));
             if AssertUnwindSafe(actor).catch_unwind().await.is_ok() {
                 return;
             }

@@ -5,7 +5,10 @@
 //! | [`measure`] | observe | network: scrapes pods, asks Prometheus |
 //! | [`freeze`] | snapshot | nothing |
 //! | [`actor`] | | its loop and its state |
-//! | [`decide`] | decide | the policy, on a worker thread |
+//! | [`choose`] | decide | nothing: who is asked |
+//! | [`ask`] | decide | the policy, and threads |
+//! | [`state`] | decide | nothing: what policies remember |
+//! | [`decide`] | | the tick: all steps in order |
 //! | [`drain`] | plan | network: labels pods that leave |
 //! | [`ensure`], [`adopt`], [`rollout`] | apply | network: writes what differs |
 //! | [`routing`] | | the routing table that it names |
@@ -14,6 +17,8 @@
 
 pub mod actor;
 mod adopt;
+mod ask;
+mod choose;
 mod decide;
 mod drain;
 mod ensure;
@@ -23,4 +28,5 @@ pub mod manager;
 mod measure;
 mod rollout;
 mod routing;
+mod state;
 mod status;

@@ -216,7 +216,7 @@ pub(super) async fn in_place(
 /// Lets the kubelets of pods that read their configuration anew look at their ConfigMap now: by
 /// themselves they take up to a minute, at a change of the pod they do it at once.
 async fn nudge(context: &Context, members: &Members, template: &ConfigHash, hash: &ConfigHash) -> Result<(), ApplyError> {
-    let newest = members.pods.values().filter(|pod| pod.labels.get(LABEL_TEMPLATE).map(String::as_str) == Some(template.as_ref()));
+    let newest = members.pods.values().filter(|pod| pod.labels.get(LABEL_TEMPLATE) == Some(template.as_ref()));
     let behind = newest.filter(|pod| !pod.finished && !pod.facts.deleting && pod.config_hash.as_deref() != Some(hash.as_ref()));
     let patch = serde_json::json!({ "metadata": { "annotations": { ANNOTATION_CONFIG_HASH: hash.as_ref() } } });
     let nudges = behind.map(|pod| {

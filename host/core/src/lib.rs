@@ -16,6 +16,7 @@
 //! | [`decision`] | decide, guard | snapshot in, decision out |
 //! | [`capacity`] | snapshot | what one replica can process, learnt from what it did |
 //! | [`drain`] | plan | which replicas go first, and when they may |
+//! | [`placement`] | decide, guard, plan | partitions, their owners by epoch, and the map that collectors follow |
 //! | [`trial`] | | a new version of a policy on trial: who decides, what is counted, what is next |
 //! | [`health`] | observe | what is wrong with a workload, judged from plain facts |
 
@@ -26,6 +27,7 @@ pub mod errors;
 pub mod guardrails;
 pub mod health;
 pub mod ids;
+pub mod placement;
 pub mod scaling;
 pub mod snapshot;
 pub mod trial;

@@ -60,8 +60,8 @@ use serde_json::{Map, Value};
     )
 )]
 pub struct WasmPolicySpec {
-    /// What the policy decides on; the component must export the world of that kind. Scaling
-    /// (world scaling-policy) is the one kind so far.
+    /// What the policy decides on; the component must export the world of that kind: Scaling (world
+    /// scaling-policy) or Placement (world placement-policy).
     pub kind: PolicyKind,
 
     /// Where the module comes from: exactly one of configMap, file, oci and builtin. Each is watched
@@ -122,6 +122,8 @@ pub enum PolicyKind {
     /// How many replicas a LogProcessor should have.
     #[default]
     Scaling,
+    /// Which node of a LogStorage owns which partition.
+    Placement,
 }
 
 /// What becomes of a module's WASI imports.
@@ -140,6 +142,7 @@ impl PolicyKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Scaling => "Scaling",
+            Self::Placement => "Placement",
         }
     }
 
@@ -148,6 +151,7 @@ impl PolicyKind {
     pub const fn world(self) -> &'static str {
         match self {
             Self::Scaling => "scaling-policy",
+            Self::Placement => "placement-policy",
         }
     }
 }

@@ -176,7 +176,7 @@ pub struct Revision {
     pub reason: String,
     /// The same as a sentence, with its numbers.
     pub message: String,
-    /// When.
+    /// When the trial ended.
     #[schemars(with = "TimeText")]
     pub time: Time,
 }

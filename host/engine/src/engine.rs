@@ -8,6 +8,7 @@ use crate::compiled::{self, Compiled};
 use crate::config::EngineConfig;
 use crate::error::LoadError;
 use crate::inspect::Imports;
+use crate::kind::PolicyKind;
 use crate::runtime::{self, EngineError};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -26,7 +27,7 @@ pub(crate) struct Inner {
     pub(crate) compiling: Arc<tokio::sync::Semaphore>,
     cache: Option<DiskCache>,
     /// What is in use somewhere, so that a thousand objects with one policy share its code.
-    in_use: Mutex<HashMap<Digest, Weak<Compiled>>>,
+    in_use: Mutex<HashMap<(Digest, PolicyKind), Weak<Compiled>>>,
 }
 
 /// Where the machine code of a loaded policy came from.
@@ -63,23 +64,23 @@ impl Engine {
 
 impl Inner {
     /// Machine code that somebody uses already.
-    pub(crate) fn shared(&self, digest: &Digest) -> Option<Arc<Compiled>> {
-        self.in_use.lock().get(digest).and_then(Weak::upgrade)
+    pub(crate) fn shared(&self, digest: &Digest, kind: PolicyKind) -> Option<Arc<Compiled>> {
+        self.in_use.lock().get(&(*digest, kind)).and_then(Weak::upgrade)
     }
 
     /// Machine code of a component, compiled only when it is neither in use nor on disk. Blocks.
-    pub(crate) fn compile(&self, digest: &Digest, imports: Imports, bytes: &[u8]) -> Result<(Arc<Compiled>, CompiledFrom), LoadError> {
-        if let Some(compiled) = self.shared(digest) {
+    pub(crate) fn compile(&self, digest: &Digest, kind: PolicyKind, imports: Imports, bytes: &[u8]) -> Result<(Arc<Compiled>, CompiledFrom), LoadError> {
+        if let Some(compiled) = self.shared(digest, kind) {
             return Ok((compiled, CompiledFrom::Memory));
         }
         let (component, from) = match self.read_compiled(digest) {
             Some(component) => (component, CompiledFrom::Disk),
             None => (self.compile_anew(digest, bytes)?, CompiledFrom::Compiler),
         };
-        let compiled = Arc::new(compiled::link(&self.runtime, &component, imports, bytes.len() as u64)?);
+        let compiled = Arc::new(compiled::link(&self.runtime, &component, kind, imports, bytes.len() as u64)?);
         let mut in_use = self.in_use.lock();
         in_use.retain(|_, compiled| compiled.strong_count() > 0);
-        in_use.insert(*digest, Arc::downgrade(&compiled));
+        in_use.insert((*digest, kind), Arc::downgrade(&compiled));
         Ok((compiled, from))
     }
 

@@ -11,7 +11,9 @@ use crate::description::Description;
 use crate::engine::{CompiledFrom, Engine, Inner};
 use crate::error::LoadError;
 use crate::inspect::inspect;
+use crate::kind::PolicyKind;
 use crate::policy::Policy;
+use crate::probe::{Probe, probe};
 use crate::unpack::unpack;
 use crate::verify::Trust;
 use crate::wasi::Wasi;
@@ -19,7 +21,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_core::ids::{Digest, ObjectRef};
-use weir_core::scaling::{FailureKind, Outcome, PolicyStamp, ScalingInput, ScalingPolicy};
+use weir_core::scaling::{PolicyStamp, ScalingInput};
 
 /// Bytes that a description may take in the host: a schema of full size and everything around it.
 const DESCRIPTION_BYTES: u64 = 256 << 10;
@@ -29,6 +31,8 @@ const DESCRIPTION_BYTES: u64 = 256 << 10;
 pub struct Candidate {
     /// The WasmPolicy object.
     pub object: ObjectRef,
+    /// What it is meant to decide on.
+    pub kind: PolicyKind,
     /// The component as shipped: as it is, or packed with gzip or zstd.
     pub bytes: Bytes,
     /// Digest that the component must have. Always of the uncompressed component, so that it is the
@@ -96,7 +100,8 @@ impl Engine {
     pub async fn load(&self, candidate: &Candidate, probes: &[ScalingInput]) -> Loading {
         let mut stages = StageTimes::default();
         let begun = Instant::now();
-        let result = self.load_stages(candidate, probes.to_vec(), &mut stages).await;
+        let probes = probes.iter().cloned().map(Probe::from).collect();
+        let result = self.load_stages(candidate, probes, &mut stages).await;
         stages.total = begun.elapsed();
         Loading { result, stages }
     }
@@ -111,10 +116,11 @@ impl Engine {
         let mut stages = StageTimes::default();
         let begun = Instant::now();
         let result = self.0.unpack(candidate, &mut stages).and_then(|unpacked| {
-            let compiled = self.0.compile_stage(&unpacked, candidate.wasi, &mut stages)?;
+            let compiled = self.0.compile_stage(&unpacked, candidate.kind, candidate.wasi, &mut stages)?;
             self.0.describe_stage(candidate, &unpacked.digest, compiled, &mut stages)
         });
-        let result = result.and_then(|policy| probe(&policy, probes, &mut stages).map(|()| Arc::new(policy)));
+        let probes: Vec<Probe> = probes.iter().cloned().map(Probe::from).collect();
+        let result = result.and_then(|policy| probe(&policy, &probes, &mut stages).map(|()| Arc::new(policy)));
         stages.total = begun.elapsed();
         Loading { result, stages }
     }
@@ -140,7 +146,7 @@ impl Engine {
         .await
     }
 
-    async fn load_stages(&self, candidate: &Candidate, probes: Vec<ScalingInput>, stages: &mut StageTimes) -> Result<Arc<Policy>, LoadError> {
+    async fn load_stages(&self, candidate: &Candidate, probes: Vec<Probe>, stages: &mut StageTimes) -> Result<Arc<Policy>, LoadError> {
         let unpacked = self.unpack(candidate, stages).await?;
         self.load_unpacked(candidate, unpacked, probes, stages).await
     }
@@ -149,11 +155,11 @@ impl Engine {
         &self,
         candidate: &Candidate,
         unpacked: Unpacked,
-        probes: Vec<ScalingInput>,
+        probes: Vec<Probe>,
         stages: &mut StageTimes,
     ) -> Result<Arc<Policy>, LoadError> {
-        let (digest, wasi) = (unpacked.digest, candidate.wasi);
-        let compiled = match self.0.shared(&digest) {
+        let (digest, kind, wasi) = (unpacked.digest, candidate.kind, candidate.wasi);
+        let compiled = match self.0.shared(&digest, kind) {
             Some(compiled) => {
                 // Whoever runs it already may have been granted more than this one.
                 compiled.imports.admit(wasi)?;
@@ -166,7 +172,7 @@ impl Engine {
                     // Held until the compiler is done, also when nobody waits any more: a slow
                     // component never makes two compilations of one.
                     let _permit = permit;
-                    inner.compile_stage(&unpacked, wasi, stages)
+                    inner.compile_stage(&unpacked, kind, wasi, stages)
                 })
                 .await?
             }
@@ -227,13 +233,13 @@ impl Inner {
         result
     }
 
-    fn compile_stage(&self, unpacked: &Unpacked, wasi: Wasi, stages: &mut StageTimes) -> Result<Arc<Compiled>, LoadError> {
+    fn compile_stage(&self, unpacked: &Unpacked, kind: PolicyKind, wasi: Wasi, stages: &mut StageTimes) -> Result<Arc<Compiled>, LoadError> {
         let begun = Instant::now();
-        let inspected = inspect(&unpacked.bytes, wasi, &self.config);
+        let inspected = inspect(&unpacked.bytes, kind, wasi, &self.config);
         stages.inspect = begun.elapsed();
         let imports = inspected?;
         let begun = Instant::now();
-        let compiled = self.compile(&unpacked.digest, imports, &unpacked.bytes);
+        let compiled = self.compile(&unpacked.digest, kind, imports, &unpacked.bytes);
         stages.compile = begun.elapsed();
         let (compiled, from) = compiled?;
         stages.compiled = from;
@@ -255,39 +261,5 @@ impl Inner {
         let (params, description) = checked?;
         let stamp = PolicyStamp { object: candidate.object.clone(), digest: *digest, name: description.name.clone(), version: description.version.clone() };
         Ok(Policy { stamp, description, params, limits, wasi: candidate.wasi, compiled, runtime: Arc::clone(&self.runtime) })
-    }
-}
-
-/// A deadline may pass because the machine is busy, so a probe that missed it gets a second chance; all
-/// other limits are deterministic and would only pass again.
-fn decide_unhurried(policy: &Policy, input: &ScalingInput) -> Outcome {
-    match policy.decide(input).outcome {
-        Outcome::Failure(failure) if failure.kind == FailureKind::DeadlineExceeded => policy.decide(input).outcome,
-        outcome => outcome,
-    }
-}
-
-/// Lets a policy decide on inputs that were seen of late. A proposal and a refusal are answers; a
-/// failure on any of them refuses the policy.
-pub(crate) fn probe(policy: &Policy, inputs: &[ScalingInput], stages: &mut StageTimes) -> Result<(), LoadError> {
-    let begun = Instant::now();
-    let (mut failed, mut first) = (0, None);
-    for input in inputs {
-        // As at its first decision: with its own params, and without a state that another rule left.
-        let input = ScalingInput { params: policy.params.clone(), state: Vec::new(), ..input.clone() };
-        match decide_unhurried(policy, &input) {
-            Outcome::Proposal(_) => {}
-            Outcome::Refusal(_) => stages.refusals += 1,
-            Outcome::Failure(failure) => {
-                failed += 1;
-                first.get_or_insert_with(|| (input.object.to_string(), call::sentence(&failure)));
-            }
-        }
-    }
-    stages.probes = inputs.len();
-    stages.probe = begun.elapsed();
-    match first {
-        None => Ok(()),
-        Some((object, detail)) => Err(LoadError::ProbeFailed { failed, tried: inputs.len(), object, detail }),
     }
 }

@@ -6,6 +6,7 @@ use crate::policies::Policies;
 use crate::shell::events::Recorder;
 use crate::shell::leader::Leadership;
 use crate::shell::metrics::Metrics;
+use crate::storage::index::StorageIndex;
 use kube::Client;
 use parking_lot::RwLock;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct Context {
     pub client: Client,
     /// What the cluster looks like.
     pub index: RwLock<Index>,
+    /// What it looks like to LogStorages.
+    pub storages: RwLock<StorageIndex>,
     /// Policies and their users.
     pub policies: Policies,
     /// Registries that policies come from.

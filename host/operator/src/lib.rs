@@ -8,17 +8,22 @@
 //! | [`build`] | desired objects of a LogProcessor, as pure functions |
 //! | [`policies`] | WasmPolicies: sources, loading, users, status |
 //! | [`processor`] | one actor per LogProcessor: observe, snapshot, decide, plan, apply, record |
+//! | [`storage`] | one actor per LogStorage: nodes, partitions and their owners, volumes, query endpoint |
+//! | [`manager`], [`ensure`] | start and stop actors; write own objects where they differ |
 //! | [`shell`] | client, leader election, Events, metrics, HTTP, logs |
 
 pub mod build;
 pub mod conditions;
 pub mod config;
 pub mod context;
+pub mod ensure;
 pub mod index;
+pub mod manager;
 pub mod policies;
 pub mod processor;
 mod run;
 pub mod shell;
+pub mod storage;
 pub mod views;
 pub mod watch;
 

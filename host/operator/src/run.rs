@@ -8,14 +8,15 @@ use crate::build::ObjectKind;
 use crate::config::Config;
 use crate::context::Context;
 use crate::index::{Concerned, Index};
+use crate::manager::Manager;
 use crate::policies::{self, Policies};
-use crate::processor::manager::Manager;
 use crate::shell::client;
 use crate::shell::events;
 use crate::shell::http::{self, Probes};
 use crate::shell::leader::election::{InvalidTiming, Timing};
 use crate::shell::leader::{self, LeaderOptions, Leadership};
 use crate::shell::metrics::Metrics;
+use crate::storage::index::StorageIndex;
 use crate::views::{self, PodView, WorkloadKey, WorkloadKind, WorkloadView};
 use crate::watch::{Change, Synced, follow, object_ref};
 use k8s_openapi::NamespaceResourceScope;
@@ -33,7 +34,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use weir_core::ids::ObjectRef;
 use weir_crds::names;
-use weir_crds::{LogProcessor, WasmPolicy};
+use weir_crds::{LogProcessor, LogStorage, WasmPolicy};
 use weir_engine::source::oci::OciRegistry;
 use weir_engine::{CacheConfig, Engine, EngineConfig};
 use weir_intake::{HttpClients, Scraper};
@@ -103,6 +104,7 @@ pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken)
     let http_clients = HttpClients::new();
     let context = Arc::new(Context {
         index: parking_lot::RwLock::new(Index::default()),
+        storages: parking_lot::RwLock::new(StorageIndex::default()),
         policies: Policies::new(engine, metrics.clone()),
         registry,
         metrics: metrics.clone(),
@@ -117,9 +119,11 @@ pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken)
         client: client.clone(),
         config,
     });
-    let manager = Arc::new(Manager::new(context.clone()));
+    let manager: Arc<Manager<LogProcessor>> = Arc::new(Manager::new(context.clone()));
+    let storages: Arc<Manager<LogStorage>> = Arc::new(Manager::new(context.clone()));
     let synced = Synced::default();
-    let watches = start_watches(&context, &manager, &synced);
+    let mut watches = start_watches(&context, &manager, &storages, &synced);
+    watches.extend(start_storage_watches(&context, &storages, &synced));
 
     let gate = probes.gate("watches");
     let beat = probes.beat("main loop", Duration::from_secs(30));
@@ -132,9 +136,11 @@ pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken)
     while !stop.is_cancelled() {
         let is_leader = *leading.borrow_and_update();
         if is_leader {
-            manager.lead(leadership.term()).await
+            manager.lead(leadership.term()).await;
+            storages.lead(leadership.term()).await;
         } else {
-            manager.pause()
+            manager.pause();
+            storages.pause();
         }
         let forget = async { if manager.is_paused() { tokio::time::sleep(PAUSE).await } else { std::future::pending().await } };
         let alive = async {
@@ -146,18 +152,18 @@ pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken)
         tokio::select! {
             () = stop.cancelled() => {}
             changed = leading.changed() => if changed.is_err() { break },
-            () = forget => manager.resign().await,
+            () = forget => { tokio::join!(manager.resign(), storages.resign()); }
             () = alive => {}
         }
     }
     tracing::info!("stopping: actors finish, then the Lease is given back");
-    manager.resign().await;
+    tokio::join!(manager.resign(), storages.resign());
     leadership.release().await;
     context.stop.cancel();
     for watch in watches {
         watch.abort();
     }
-    drop(manager);
+    drop((manager, storages));
     drop(context);
     let _ = tokio::time::timeout(Duration::from_secs(2), events_task).await;
     servers.cancel();
@@ -180,7 +186,12 @@ fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(client: &C
     }
 }
 
-fn start_watches(context: &Arc<Context>, manager: &Arc<Manager>, synced: &Synced) -> Vec<tokio::task::JoinHandle<()>> {
+fn start_watches(
+    context: &Arc<Context>,
+    manager: &Arc<Manager<LogProcessor>>,
+    storages: &Arc<Manager<LogStorage>>,
+    synced: &Synced,
+) -> Vec<tokio::task::JoinHandle<()>> {
     let client = &context.client;
     let namespace = context.config.namespace.as_deref();
     let all = watcher::Config::default;
@@ -188,13 +199,21 @@ fn start_watches(context: &Arc<Context>, manager: &Arc<Manager>, synced: &Synced
     let stop = || context.stop.clone();
     let mut tasks = Vec::new();
 
-    let (ctx, woken) = (context.clone(), manager.clone());
+    let (ctx, woken, stores) = (context.clone(), manager.clone(), storages.clone());
     tasks.push(follow::<Pod>("Pod", api(client, namespace), all(), synced, stop(), move |change| {
-        let concerned = match change {
-            Change::Applied(pod) => ctx.index.write().apply_pod(PodView::from(&pod)),
-            Change::Deleted(pod) => ctx.index.write().delete_pod(&pod.namespace, &pod.name),
+        let (concerned, stored) = match change {
+            Change::Applied(pod) => {
+                let view = PodView::from(&pod);
+                let stored = ctx.storages.write().apply_pod(&view);
+                (ctx.index.write().apply_pod(view), stored)
+            }
+            Change::Deleted(pod) => {
+                let stored = ctx.storages.write().delete_pod(&pod.namespace, &pod.name);
+                (ctx.index.write().delete_pod(&pod.namespace, &pod.name), stored)
+            }
         };
         woken.wake(&concerned);
+        stores.wake(stored.as_slice());
     }));
     let (ctx, woken) = (context.clone(), manager.clone());
     tasks.push(follow::<Deployment>("Deployment", api(client, namespace), ours(), synced, stop(), move |change| {
@@ -212,13 +231,14 @@ fn start_watches(context: &Arc<Context>, manager: &Arc<Manager>, synced: &Synced
         };
         woken.wake(&concerned);
     }));
-    let (ctx, woken) = (context.clone(), manager.clone());
+    let (ctx, woken, stores) = (context.clone(), manager.clone(), storages.clone());
     tasks.push(follow::<PartialObjectMeta<ConfigMap>>("ConfigMap", api(client, namespace), all(), synced, stop(), move |change| {
-        let map = match &change {
-            Change::Applied(map) => object_ref(&map.metadata),
-            Change::Deleted(map) => map.clone(),
+        let (map, stored) = match &change {
+            Change::Applied(map) => (object_ref(&map.metadata), ctx.storages.write().apply_own(ObjectKind::ConfigMap.as_str(), &map.metadata)),
+            Change::Deleted(map) => (map.clone(), ctx.storages.write().delete_own(ObjectKind::ConfigMap.as_str(), map)),
         };
         ctx.policies.config_map_changed(&map);
+        stores.wake(stored.as_slice());
         woken.wake(&own(&ctx, ObjectKind::ConfigMap, change));
     }));
     let (ctx, woken) = (context.clone(), manager.clone());
@@ -257,6 +277,60 @@ fn start_watches(context: &Arc<Context>, manager: &Arc<Manager>, synced: &Synced
         Change::Deleted(gone) => woken.delete(&gone),
     }));
     tasks
+}
+
+/// LogStorages, and what belongs to them besides pods and ConfigMaps.
+fn start_storage_watches(context: &Arc<Context>, storages: &Arc<Manager<LogStorage>>, synced: &Synced) -> Vec<tokio::task::JoinHandle<()>> {
+    let (client, namespace) = (&context.client, context.config.namespace.as_deref());
+    let ours = || watcher::Config::default().labels(names::LABEL_STORAGE);
+    let stop = || context.stop.clone();
+    let (ctx, woken) = (context.clone(), storages.clone());
+    let sets = follow::<StatefulSet>("StatefulSet of LogStorages", api(client, namespace), ours(), synced, stop(), move |change| {
+        let concerned = match change {
+            Change::Applied(set) => ctx.storages.write().apply_set(&set),
+            Change::Deleted(gone) => ctx.storages.write().delete_own(ObjectKind::StatefulSet.as_str(), &gone),
+        };
+        woken.wake(concerned.as_slice());
+    });
+    let woken = storages.clone();
+    let own =
+        follow::<DeserializeGuard<LogStorage>>("LogStorage", api(client, namespace), watcher::Config::default(), synced, stop(), move |change| match change {
+            Change::Applied(guarded) => {
+                if let Some((object, storage)) = parsed(guarded) {
+                    woken.apply(object, storage);
+                }
+            }
+            Change::Deleted(gone) => woken.delete(&gone),
+        });
+    let small = [
+        follow_storage_own::<Deployment>(context, storages, ObjectKind::Deployment, "Deployment of LogStorages", synced),
+        follow_storage_own::<Service>(context, storages, ObjectKind::Service, "Service of LogStorages", synced),
+        follow_storage_own::<PodDisruptionBudget>(context, storages, ObjectKind::PodDisruptionBudget, "PodDisruptionBudget of LogStorages", synced),
+    ];
+    [sets, own].into_iter().chain(small).collect()
+}
+
+/// Follows the versions of one kind of object that Weir makes for LogStorages.
+fn follow_storage_own<K>(
+    context: &Arc<Context>,
+    storages: &Arc<Manager<LogStorage>>,
+    kind: ObjectKind,
+    title: &'static str,
+    synced: &Synced,
+) -> tokio::task::JoinHandle<()>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + Send + 'static,
+{
+    let (ctx, woken) = (context.clone(), storages.clone());
+    let ours = watcher::Config::default().labels(names::LABEL_STORAGE);
+    let api = api::<PartialObjectMeta<K>>(&context.client, context.config.namespace.as_deref());
+    follow(title, api, ours, synced, context.stop.clone(), move |change: Change<PartialObjectMeta<K>>| {
+        let concerned = match change {
+            Change::Applied(object) => ctx.storages.write().apply_own(kind.as_str(), &object.metadata),
+            Change::Deleted(gone) => ctx.storages.write().delete_own(kind.as_str(), &gone),
+        };
+        woken.wake(concerned.as_slice());
+    })
 }
 
 /// An object of ours, or a line in the log when it does not parse: it must not stop the others.

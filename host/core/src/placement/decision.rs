@@ -46,6 +46,16 @@ pub struct PlacementSnapshot {
     pub paused: bool,
 }
 
+impl PlacementSnapshot {
+    /// Digest of the canonical bytes (postcard).
+    ///
+    /// # Errors
+    /// Never for a snapshot that was built in memory; the encoder's signature asks for it.
+    pub fn digest(&self) -> Result<Digest, postcard::Error> {
+        Ok(Digest::of(&postcard::to_stdvec(self)?))
+    }
+}
+
 /// What kind of decision it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PlacementVerdict {
@@ -203,7 +213,7 @@ fn count(lengths: impl Iterator<Item = usize>) -> u32 {
 /// # Errors
 /// Only when the snapshot can't be encoded, which no snapshot built in memory is.
 pub fn decide_placement(snapshot: &PlacementSnapshot, policy: Option<&dyn PlacementPolicy>) -> Result<PlacementDecision, postcard::Error> {
-    let digest = Digest::of(&postcard::to_stdvec(snapshot)?);
+    let digest = snapshot.digest()?;
     let mut clamps = Vec::new();
     let mut left = snapshot.budget.0;
     let mut mirrors = Vec::with_capacity(snapshot.mirrors.len());

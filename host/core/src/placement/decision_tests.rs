@@ -10,13 +10,9 @@ fn stamp() -> PolicyStamp {
     PolicyStamp { object: ObjectRef::new("logs", "rule"), digest: Digest::of(b""), name: "rule".into(), version: "1".into() }
 }
 
-struct Rule<F>(F, PolicyStamp);
+struct Rule<F>(F);
 
 impl<F: Fn(&PlacementInput) -> PlacementOutcome> PlacementPolicy for Rule<F> {
-    fn stamp(&self) -> &PolicyStamp {
-        &self.1
-    }
-
     fn place(&self, input: &PlacementInput) -> PlacementInvocation {
         PlacementInvocation { outcome: (self.0)(input), fuel: 0, output: String::new() }
     }
@@ -24,12 +20,9 @@ impl<F: Fn(&PlacementInput) -> PlacementOutcome> PlacementPolicy for Rule<F> {
 
 fn proposing(nodes: u32, owners: Vec<u32>) -> Rule<impl Fn(&PlacementInput) -> PlacementOutcome> {
     let rationale = Rationale { code: "Because".into(), sentence: "It is so.".into(), numbers: Vec::new() };
-    Rule(
-        move |_: &PlacementInput| {
-            PlacementOutcome::Proposal(PlacementProposal { nodes, owners: owners.clone(), rationale: rationale.clone(), state: Vec::new() })
-        },
-        stamp(),
-    )
+    Rule(move |_: &PlacementInput| {
+        PlacementOutcome::Proposal(PlacementProposal { nodes, owners: owners.clone(), rationale: rationale.clone(), state: Vec::new() })
+    })
 }
 
 /// Nodes n0, n1 … in these states, partitions of weight 1 with these owners.
@@ -165,13 +158,10 @@ fn a_dry_run_grants_nothing_to_partitions_that_have_an_owner() {
 #[test]
 fn paused_changes_nothing_and_asks_nobody() {
     let asked = Cell::new(false);
-    let rule = Rule(
-        |_: &PlacementInput| {
-            asked.set(true);
-            PlacementOutcome::Refusal(Refusal { code: "No".into(), sentence: String::new() })
-        },
-        stamp(),
-    );
+    let rule = Rule(|_: &PlacementInput| {
+        asked.set(true);
+        PlacementOutcome::Refusal(Refusal { code: "No".into(), sentence: String::new() })
+    });
     let mut snapshot = snapshot(&[Ready, Lost], &[0, 1]);
     (snapshot.paused, snapshot.pin) = (true, Some(5));
     let decision = decide_placement(&snapshot, Some(&rule)).unwrap();
@@ -182,7 +172,7 @@ fn paused_changes_nothing_and_asks_nobody() {
 #[case::refusal(PlacementOutcome::Refusal(Refusal { code: "NotEnoughHistory".into(), sentence: "Too little is known.".into() }), "NotEnoughHistory", "the policy refuses: Too little")]
 #[case::trap(PlacementOutcome::Failure(Failure { kind: FailureKind::Trap, message: "unreachable".into() }), "Trap", "the policy failed: unreachable")]
 fn a_policy_that_does_not_propose_moves_nothing(#[case] outcome: PlacementOutcome, #[case] code: &str, #[case] sentence: &str) {
-    let rule = Rule(move |_: &PlacementInput| outcome.clone(), stamp());
+    let rule = Rule(move |_: &PlacementInput| outcome.clone());
     let decision = decide_placement(&snapshot(&[Ready, Ready], &[0, 0]), Some(&rule)).unwrap();
     assert_eq!((words(&decision), decision.moves(), decision.nodes_to), (("Hold", code), 0, 2));
     assert!(decision.sentence.starts_with(sentence), "{}", decision.sentence);

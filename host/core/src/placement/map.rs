@@ -15,9 +15,10 @@ pub const SCHEMA: u16 = 1;
 /// Most partitions of a LogStorage: the map of so many, mirrored, is a tenth of what a ConfigMap holds.
 pub const MAX_PARTITIONS: u32 = 10_000;
 
-/// One exporter slot of a collector: the position of a storage node. A slot keeps its index and its
-/// queue for as long as its node is part of the LogStorage; what is queued for a node that died
-/// follows when the slot is pointed at another one.
+/// One exporter slot of a collector: the position of a storage node. A slot keeps its queue for as long as
+/// its node is part of the LogStorage; what is queued for a node that died follows when the slot is pointed
+/// at another one. Collectors name the exporter of a slot by `node`: an index means the same slot only
+/// within one map.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Slot {
@@ -43,7 +44,7 @@ pub struct Map {
     /// The newest ownership epoch. A map with an older one than a map already seen is out of date
     /// and must not be followed.
     pub epoch: u64,
-    /// All slots; an index into this list is a slot's name in the rest of the map.
+    /// All slots; the rest of the map refers to them by their index here.
     pub slots: Vec<Slot>,
     /// One list for each mirror, of which every record goes to each: for each partition the index of
     /// the slot that takes its records. Both lists have the same length, the number of partitions.

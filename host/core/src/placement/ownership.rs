@@ -252,6 +252,10 @@ pub struct Ledger {
     /// Rises by one with every map that is made from it; see [`super::Map::version`].
     pub version: u64,
     epoch: Epoch,
+    /// Nodes of each mirror that should run.
+    pub nodes: u32,
+    /// When a ledger of before was lost, so that nobody knows what nodes hold from the time until then.
+    lost_at: Option<UnixMs>,
     /// When how many partitions were moved because a policy proposed it, within the last hour and the
     /// newest in any case.
     pub(super) moved: Vec<(UnixMs, u32)>,
@@ -264,7 +268,22 @@ impl Ledger {
     #[must_use]
     pub fn new(partitions: usize, mirrors: usize) -> Self {
         let empty = Ownership { nodes: Vec::new(), partitions: vec![Vec::new(); partitions] };
-        Self { schema: SCHEMA, version: 0, epoch: Epoch(0), moved: Vec::new(), mirrors: vec![empty; mirrors], stand_ins: Vec::new() }
+        Self { schema: SCHEMA, version: 0, epoch: Epoch(0), nodes: 0, lost_at: None, moved: Vec::new(), mirrors: vec![empty; mirrors], stand_ins: Vec::new() }
+    }
+
+    /// The ledger that follows one which is lost: with the epoch and version that its readers have seen, so
+    /// that they don't take what comes for something older. No partition has an owner, and until
+    /// retention has passed nothing is known of what nodes hold.
+    #[must_use]
+    pub fn after_loss(mut self, now: UnixMs, version: u64, epoch: Epoch) -> Self {
+        (self.version, self.epoch, self.lost_at) = (version, epoch, Some(now));
+        self
+    }
+
+    /// True while it is not known what nodes hold from the time of a ledger that was lost.
+    #[must_use]
+    pub const fn is_blind(&self) -> bool {
+        self.lost_at.is_some()
     }
 
     /// The newest epoch.
@@ -314,6 +333,7 @@ impl Ledger {
         let Some(retention_ms) = retention_ms else { return 0 };
         let before = self.stand_ins.len();
         let keep_after = keep_after(now, retention_ms);
+        self.lost_at = self.lost_at.filter(|at| *at >= keep_after);
         self.stand_ins.retain(|stand_in| stand_in.until.is_none_or(|until| until >= keep_after));
         let stood_in = before.saturating_sub(self.stand_ins.len());
         self.mirrors.iter_mut().map(|ownership| ownership.trim(keep_after)).sum::<usize>().saturating_add(stood_in)

@@ -69,7 +69,7 @@ fn a_ledger_is_read_back_from_its_canonical_bytes() {
     let text = ledger().to_json().unwrap();
     assert_eq!(
         text,
-        r#"{"schema":1,"version":0,"epoch":2,"moved":[],"mirrors":[{"nodes":["a","b"],"partitions":[[[0,1,0]],[[0,1,0],[1,2,86400000]]]}],"stand_ins":[]}"#
+        r#"{"schema":1,"version":0,"epoch":2,"nodes":0,"lost_at":null,"moved":[],"mirrors":[{"nodes":["a","b"],"partitions":[[[0,1,0]],[[0,1,0],[1,2,86400000]]]}],"stand_ins":[]}"#
     );
     assert_eq!(Ledger::from_json(&text).unwrap(), ledger());
 }
@@ -103,4 +103,14 @@ fn who_stands_in_for_a_lost_node_holds_its_queued_records_until_they_have_passed
     assert_eq!(ledger.holds()["c"].stood_in, 1);
     ledger.trim(UnixMs(DAY + 7 * DAY + LATE_MS + 1), Some(7 * DAY));
     assert_eq!(ledger.holds()["c"].stood_in, 0);
+}
+
+#[test]
+fn a_ledger_after_a_loss_goes_on_with_the_epochs_and_is_blind_until_retention_has_passed() {
+    let mut ledger = Ledger::new(1, 1).after_loss(UnixMs(0), 7, Epoch(5));
+    assert_eq!((ledger.version, ledger.grant(Epoch(5), UnixMs(0), &[vec![to(0, "a")]])), (7, Ok(Epoch(6))));
+    ledger.trim(UnixMs(7 * DAY + LATE_MS), Some(7 * DAY));
+    assert!(ledger.is_blind());
+    ledger.trim(UnixMs(7 * DAY + LATE_MS + 1), Some(7 * DAY));
+    assert!(!ledger.is_blind());
 }

@@ -6,7 +6,7 @@
 
 use super::node::NodeState;
 use crate::ids::{Digest, ObjectRef, UnixMs};
-use crate::scaling::{Failure, PolicyStamp, Rationale, Refusal};
+use crate::scaling::{Failure, Rationale, Refusal};
 use serde::{Deserialize, Serialize};
 
 /// How many nodes there are and may be.
@@ -177,9 +177,6 @@ pub struct PlacementInvocation {
 
 /// Something that decides on owners: a loaded component, or a function in a test.
 pub trait PlacementPolicy {
-    /// Who decides.
-    fn stamp(&self) -> &PolicyStamp;
-
     /// Asks the policy. Pure but for its running time: the result depends on `input` alone.
     fn place(&self, input: &PlacementInput) -> PlacementInvocation;
 }

@@ -25,7 +25,7 @@ use weir_engine::source::builtin::builtin;
 use weir_engine::source::config_map::{from_config_map, signature_key};
 use weir_engine::source::folder::{FolderConfig, FolderEvent, FolderSource};
 use weir_engine::verify::{Rules, Signatures, Trust};
-use weir_engine::{Candidate, Limits, LoadOutcome, StageTimes, Wasi};
+use weir_engine::{Candidate, Limits, LoadOutcome, PolicyKind, StageTimes, Wasi};
 
 /// Wait before a source is read again that could not be read for a reason that may pass.
 const RETRY: Duration = Duration::from_secs(5);
@@ -221,7 +221,16 @@ impl Loaded {
 /// A candidate of the spec, without bytes.
 pub(super) fn candidate(entry: &Entry, policy: &WasmPolicy) -> Candidate {
     let params = policy.spec.params.clone().map_or(serde_json::Value::Null, serde_json::Value::Object);
-    Candidate { object: entry.object.clone(), bytes: Bytes::new(), digest: None, params, limits: limits(policy), wasi: wasi(policy) }
+    let kind = kind(policy.spec.kind);
+    Candidate { object: entry.object.clone(), kind, bytes: Bytes::new(), digest: None, params, limits: limits(policy), wasi: wasi(policy) }
+}
+
+/// The kind of a spec as the engine names it.
+pub(super) const fn kind(kind: weir_crds::wasm_policy::PolicyKind) -> PolicyKind {
+    match kind {
+        weir_crds::wasm_policy::PolicyKind::Scaling => PolicyKind::Scaling,
+        weir_crds::wasm_policy::PolicyKind::Placement => PolicyKind::Placement,
+    }
 }
 
 /// Loads what was fetched.
@@ -343,7 +352,7 @@ async fn recall(context: &Context, entry: &Entry, policy: &WasmPolicy, rules: Ve
     let Some(running) = policy.status.as_ref().and_then(|status| status.running.as_ref()) else { return };
     let Ok(digest) = running.digest.parse::<Digest>() else { return };
     let Some(Kept { bytes, params, signatures }) = keep::recall(context, policy, keep::Which::LastGood).await else { return };
-    let candidate = Candidate { object: entry.object.clone(), bytes, digest: Some(digest), params, limits: limits(policy), wasi: wasi(policy) };
+    let candidate = Candidate { bytes, digest: Some(digest), params, ..candidate(entry, policy) };
     match entry.slot.load_signed(&candidate, &Trust { rules, signatures }).await.outcome {
         LoadOutcome::Swapped { policy, .. } | LoadOutcome::Unchanged { policy } => {
             entry.swapped();

@@ -1,12 +1,11 @@
 //! One LogProcessor: its loop and its state. Touches the clock and, through the modules of the
-//! steps, the network. Started by [`super::manager`] while this process leads.
+//! steps, the network. Started by [`crate::manager`] while this process leads.
 //!
 //! Two things happen here. A **tick**, once per interval: observe, snapshot, decide, plan, apply,
 //! record. A **pass**, when the spec or something in the cluster changed: what should exist is
 //! written where it differs. Both are level-based: they may stop at any `?` and start over.
 
 use super::decide::News;
-use super::ensure::{ApplyError, Ensured};
 use super::facts;
 use super::measure::Measure;
 use super::status::{Keeper, Trouble};
@@ -14,7 +13,9 @@ use super::{adopt, rollout};
 use crate::build::rollout::Rejected;
 use crate::build::{Deploy, Inputs, Revision, Valid, ValidEngine, objects, validate};
 use crate::context::Context;
+use crate::ensure::{ApplyError, Ensured};
 use crate::index::Members;
+use crate::manager::Acts;
 use crate::policies::Entry;
 use crate::shell::events::EventType;
 use crate::shell::metrics::{Readiness, Step, Tracked};
@@ -105,8 +106,19 @@ pub(super) struct Actor {
     pub(super) decide_now: Arc<Notify>,
 }
 
-/// Runs until stopped or the object is gone.
-pub(super) async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watch::Receiver<Arc<LogProcessor>>, wake: Arc<Notify>, stop: CancellationToken) {
+impl Acts for LogProcessor {
+    fn act(
+        context: Arc<Context>,
+        object: ObjectRef,
+        spec: watch::Receiver<Arc<Self>>,
+        wake: Arc<Notify>,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send {
+        run(context, object, spec, wake, stop)
+    }
+}
+
+async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watch::Receiver<Arc<LogProcessor>>, wake: Arc<Notify>, stop: CancellationToken) {
     let processor = spec.borrow_and_update().clone();
     let mut actor = Actor::new(context, object, processor);
     actor.configure().await;

@@ -29,7 +29,7 @@ use weir_core::snapshot::{Block, MetricsHealth, Mode, Snapshot};
 use weir_core::trial::{Arm, Fate};
 use weir_core::window::{Window, names};
 use weir_crds::conditions::reason;
-use weir_engine::Policy;
+use weir_engine::{Policy, PolicyKind};
 
 impl Actor {
     /// Observe, snapshot, decide, plan, apply, record.
@@ -118,7 +118,7 @@ impl Actor {
             Err(why) => {
                 self.leave_policy();
                 let code = if matches!(why, Unresolved::NotFound(_)) { reason::POLICY_NOT_FOUND } else { reason::POLICY_NOT_ALLOWED };
-                self.unresolved = Some(Block { code: code.to_owned(), sentence: why.sentence() });
+                self.unresolved = Some(Block { code: code.to_owned(), sentence: why.sentence("spec.scaling.policyRef") });
                 None
             }
             Ok(entry) => {
@@ -128,6 +128,11 @@ impl Actor {
                     self.policy = Some(entry.clone());
                 }
                 let current = entry.current();
+                if current.as_ref().is_some_and(|policy| policy.kind() != PolicyKind::Scaling) {
+                    let sentence = format!("WasmPolicy {} is not of kind Scaling: name one that is in spec.scaling.policyRef", scaling.policy);
+                    self.unresolved = Some(Block { code: reason::WRONG_KIND.to_owned(), sentence });
+                    return None;
+                }
                 if current.is_none() {
                     let (code, sentence) = if entry.is_starting() {
                         (reason::STARTING, format!("WasmPolicy {} is being loaded", scaling.policy))

@@ -7,18 +7,17 @@
 //! | [`actor`] | | its loop and its state |
 //! | [`decide`] | decide | the policy, on a worker thread |
 //! | [`drain`] | plan | network: labels pods that leave |
-//! | [`ensure`], [`adopt`], [`rollout`] | apply | network: writes what differs |
+//! | [`crate::ensure`], [`adopt`], [`rollout`] | apply | network: writes what differs |
 //! | [`status`] | record | network: status and Events |
-//! | [`manager`] | | starts and stops actors |
+//!
+//! [`crate::manager`] starts and stops the actors.
 
 pub mod actor;
 mod adopt;
 mod decide;
 mod drain;
-mod ensure;
 mod facts;
 mod freeze;
-pub mod manager;
 mod measure;
 mod rollout;
 mod status;

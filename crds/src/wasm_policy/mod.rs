@@ -105,7 +105,7 @@ pub struct WasmPolicySpec {
     pub wasi: Wasi,
 
     /// How a new module gets into use. Absent: it takes over as soon as it is verified and has been
-    /// tried on recent snapshots.
+    /// tried on recent snapshots, which is always so for kind Placement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
 

@@ -127,9 +127,6 @@ async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watch::Receiver
     if let Some(entry) = actor.policy.take() {
         entry.leave(&actor.object);
     }
-    if actor.context.leadership.is_leader() && !actor.context.stop.is_cancelled() {
-        actor.context.storages.write().forget(&actor.object);
-    }
 }
 
 impl Actor {

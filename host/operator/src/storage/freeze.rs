@@ -53,10 +53,10 @@ fn columns(nodes: &[&Node]) -> NodeColumns {
     let mut zone_names: Vec<String> = nodes.iter().map(|node| node.zone.clone().unwrap_or_default()).collect();
     zone_names.sort();
     zone_names.dedup();
-    let zone = |node: &&&Node| zone_names.binary_search(&node.zone.clone().unwrap_or_default()).ok().and_then(|at| u32::try_from(at).ok()).unwrap_or(0);
+    let zone = |node: &&Node| zone_names.binary_search(&node.zone.clone().unwrap_or_default()).ok().and_then(|at| u32::try_from(at).ok()).unwrap_or(0);
     NodeColumns {
         names: nodes.iter().map(|node| node.name.clone()).collect(),
-        zones: nodes.iter().map(|node| zone(&node)).collect(),
+        zones: nodes.iter().map(zone).collect(),
         states: nodes.iter().map(|node| node.state).collect(),
         // All volumes have one size, so all nodes carry alike.
         capacities: vec![1.0; nodes.len()],

@@ -16,7 +16,7 @@ use kube::{Api, Resource as _};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use weir_core::ids::UnixMs;
-use weir_core::placement::{NodeState, PlacementDecision, PlacementOutcome, PlacementVerdict, decision};
+use weir_core::placement::{NodeState, PlacementDecision, PlacementOutcome, PlacementVerdict};
 use weir_core::snapshot::{Block, Mode};
 use weir_crds::conditions::{kind, reason};
 use weir_crds::log_processor::{Mode as SpecMode, PolicyStamp};
@@ -212,10 +212,10 @@ fn nodes_ready(seen: &Seen<'_>) -> Verdict {
             return verdict(Status::False, why, format!("{} {what}", named(of(states))));
         }
     }
-    match seen.nodes.is_empty() {
-        true => verdict(Status::Unknown, reason::STARTING, "no node is known yet"),
-        false => verdict(Status::True, reason::AS_EXPECTED, "every node answers"),
+    if seen.nodes.is_empty() {
+        return verdict(Status::Unknown, reason::STARTING, "no node is known yet");
     }
+    verdict(Status::True, reason::AS_EXPECTED, "every node answers")
 }
 
 /// A lost node keeps what it stored, and with one mirror nobody else has it.
@@ -283,10 +283,7 @@ fn accepted(seen: &Seen<'_>) -> Verdict {
 fn active(seen: &Seen<'_>) -> Verdict {
     let Some(decision) = seen.decision else { return verdict(Status::Unknown, reason::STARTING, "no decision was made yet") };
     match decision.verdict {
-        PlacementVerdict::Hold => {
-            let why = if decision.reason == decision::reason::MASS_LOSS { reason::MASS_LOSS } else { &decision.reason };
-            verdict(Status::False, why, &decision.sentence)
-        }
+        PlacementVerdict::Hold => verdict(Status::False, &decision.reason, &decision.sentence),
         _ if seen.valid.mode == Mode::DryRun => verdict(Status::False, reason::DRY_RUN, "spec.mode is DryRun: decisions are recorded and change nothing"),
         _ => verdict(Status::True, reason::AS_EXPECTED, "decisions set the owners"),
     }

@@ -156,6 +156,7 @@ fn stateful_set(valid: &Valid, group: &Group, replicas: u32, size: &str) -> Obje
 /// The pods of nodes and of the query endpoint.
 fn pod(valid: &Valid, container: Value, own: &Value) -> Value {
     let spread = |key: &str| json!({ "topologyKey": key, "maxSkew": 1, "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": { "matchLabels": own } });
+    let spread = ["topology.kubernetes.io/zone", "kubernetes.io/hostname"].map(spread);
     let mut pod = valid.engine.pod();
     extend(
         &mut pod,
@@ -166,7 +167,7 @@ fn pod(valid: &Valid, container: Value, own: &Value) -> Value {
                 "runAsNonRoot": true, "runAsUser": NONROOT, "runAsGroup": NONROOT, "fsGroup": NONROOT,
                 "fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": { "type": "RuntimeDefault" },
             },
-            "topologySpreadConstraints": ["topology.kubernetes.io/zone", "kubernetes.io/hostname"].map(spread),
+            "topologySpreadConstraints": spread,
         }),
     );
     pod

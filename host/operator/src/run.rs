@@ -17,6 +17,7 @@ use crate::shell::leader::election::{InvalidTiming, Timing};
 use crate::shell::leader::{self, LeaderOptions, Leadership};
 use crate::shell::metrics::Metrics;
 use crate::storage::index::StorageIndex;
+use crate::storage::watches;
 use crate::views::{self, PodView, WorkloadKey, WorkloadKind, WorkloadView};
 use crate::watch::{Change, Synced, follow, object_ref};
 use k8s_openapi::NamespaceResourceScope;
@@ -123,7 +124,7 @@ pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken)
     let storages: Arc<Manager<LogStorage>> = Arc::new(Manager::new(context.clone()));
     let synced = Synced::default();
     let mut watches = start_watches(&context, &manager, &storages, &synced);
-    watches.extend(start_storage_watches(&context, &storages, &synced));
+    watches.extend(watches::start(&context, &storages, &synced));
 
     let gate = probes.gate("watches");
     let beat = probes.beat("main loop", Duration::from_secs(30));
@@ -179,7 +180,7 @@ async fn complain(synced: &Synced) {
     }
 }
 
-fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(client: &Client, namespace: Option<&str>) -> Api<K> {
+pub(crate) fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(client: &Client, namespace: Option<&str>) -> Api<K> {
     match namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
@@ -279,62 +280,8 @@ fn start_watches(
     tasks
 }
 
-/// LogStorages, and what belongs to them besides pods and ConfigMaps.
-fn start_storage_watches(context: &Arc<Context>, storages: &Arc<Manager<LogStorage>>, synced: &Synced) -> Vec<tokio::task::JoinHandle<()>> {
-    let (client, namespace) = (&context.client, context.config.namespace.as_deref());
-    let ours = || watcher::Config::default().labels(names::LABEL_STORAGE);
-    let stop = || context.stop.clone();
-    let (ctx, woken) = (context.clone(), storages.clone());
-    let sets = follow::<StatefulSet>("StatefulSet of LogStorages", api(client, namespace), ours(), synced, stop(), move |change| {
-        let concerned = match change {
-            Change::Applied(set) => ctx.storages.write().apply_set(&set),
-            Change::Deleted(gone) => ctx.storages.write().delete_own(ObjectKind::StatefulSet.as_str(), &gone),
-        };
-        woken.wake(concerned.as_slice());
-    });
-    let woken = storages.clone();
-    let own =
-        follow::<DeserializeGuard<LogStorage>>("LogStorage", api(client, namespace), watcher::Config::default(), synced, stop(), move |change| match change {
-            Change::Applied(guarded) => {
-                if let Some((object, storage)) = parsed(guarded) {
-                    woken.apply(object, storage);
-                }
-            }
-            Change::Deleted(gone) => woken.delete(&gone),
-        });
-    let small = [
-        follow_storage_own::<Deployment>(context, storages, ObjectKind::Deployment, "Deployment of LogStorages", synced),
-        follow_storage_own::<Service>(context, storages, ObjectKind::Service, "Service of LogStorages", synced),
-        follow_storage_own::<PodDisruptionBudget>(context, storages, ObjectKind::PodDisruptionBudget, "PodDisruptionBudget of LogStorages", synced),
-    ];
-    [sets, own].into_iter().chain(small).collect()
-}
-
-/// Follows the versions of one kind of object that Weir makes for LogStorages.
-fn follow_storage_own<K>(
-    context: &Arc<Context>,
-    storages: &Arc<Manager<LogStorage>>,
-    kind: ObjectKind,
-    title: &'static str,
-    synced: &Synced,
-) -> tokio::task::JoinHandle<()>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + Send + 'static,
-{
-    let (ctx, woken) = (context.clone(), storages.clone());
-    let ours = watcher::Config::default().labels(names::LABEL_STORAGE);
-    let api = api::<PartialObjectMeta<K>>(&context.client, context.config.namespace.as_deref());
-    follow(title, api, ours, synced, context.stop.clone(), move |change: Change<PartialObjectMeta<K>>| {
-        let concerned = match change {
-            Change::Applied(object) => ctx.storages.write().apply_own(kind.as_str(), &object.metadata),
-            Change::Deleted(gone) => ctx.storages.write().delete_own(kind.as_str(), &gone),
-        };
-        woken.wake(concerned.as_slice());
-    })
-}
-
 /// An object of ours, or a line in the log when it does not parse: it must not stop the others.
-fn parsed<K: Resource<DynamicType = ()>>(guarded: DeserializeGuard<K>) -> Option<(ObjectRef, K)> {
+pub(crate) fn parsed<K: Resource<DynamicType = ()>>(guarded: DeserializeGuard<K>) -> Option<(ObjectRef, K)> {
     match guarded.0 {
         Ok(mut object) => {
             // Never read, and a third of a typical object.

@@ -8,6 +8,8 @@
 //! `maxFill`, rounded up. One is given back when the others would still be below `minFill`. While the fill
 //! of a disk is not known the number stays.
 
+pub mod bounds;
+mod pack;
 pub mod plan;
 
 use plan::{Node, Plan, Use};

@@ -1,5 +1,6 @@
 use super::*;
-use crate::plan::{NO_NODE, longest_first};
+use crate::bounds::longest_first;
+use crate::plan::NO_NODE;
 use weir_policy::placement::testing::input;
 
 /// Marsaglia's xorshift64: the same cases on every machine.

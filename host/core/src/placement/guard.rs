@@ -1,8 +1,8 @@
 //! The churn budget: how much may move, whatever a policy proposes, each clamp named. Touches nothing;
 //! called by [`super::decision`].
 
+use super::ledger::Ledger;
 use super::load::Loads;
-use super::ownership::Ledger;
 use super::policy::{NO_NODE, NodeColumns, PartitionColumns};
 use crate::ids::UnixMs;
 use serde::{Deserialize, Serialize};

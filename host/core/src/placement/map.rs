@@ -4,7 +4,8 @@
 //! configuration of collectors. It says who owns a partition *now*; who owned it before, and so
 //! where its older records are, stands in [`Ledger`].
 
-use super::ownership::{Ledger, Ownership};
+use super::ledger::Ledger;
+use super::ownership::Ownership;
 use crate::ids::Digest;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

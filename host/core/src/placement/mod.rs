@@ -11,12 +11,13 @@
 //! | [`load`] | decide | loads of nodes, and who takes what nobody owns |
 //! | [`guard`] | guard | the churn budget, each clamp named |
 //! | [`decision`], `explain` | decide, guard | snapshot in, decision out, and why |
-//! | [`ownership`] | plan | the ledger of owners, by epoch |
+//! | [`ledger`], [`ownership`] | plan | the owners of all partitions, present and former, by epoch |
 //! | [`map`] | plan | the owners of all partitions at one time, as the routing side reads them |
 
 pub mod decision;
 mod explain;
 pub mod guard;
+pub mod ledger;
 pub mod load;
 pub mod map;
 pub mod node;
@@ -25,10 +26,11 @@ pub mod policy;
 
 pub use decision::{MirrorDecision, PlacementDecision, PlacementSnapshot, PlacementVerdict, decide_placement};
 pub use guard::{ChurnLimits, PlacementClamp, PlacementGuardrail, budget};
+pub use ledger::{Ledger, LedgerError, StaleEpoch, StandIn};
 pub use load::Loads;
 pub use map::{Map, MapError, Slot};
 pub use node::{FailoverRules, Liveness, NodeState, Sight};
-pub use ownership::{Epoch, Holds, Ledger, LedgerError, Move, Owner, Ownership, StaleEpoch};
+pub use ownership::{Epoch, Holds, Move, Owner, Ownership};
 pub use policy::{
     NO_NODE, NodeBounds, NodeColumns, PartitionColumns, PlacementInput, PlacementInvocation, PlacementOutcome, PlacementPolicy, PlacementProposal,
 };

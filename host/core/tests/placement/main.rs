@@ -87,7 +87,7 @@ fn rest(store: &mut Store, number: usize) {
     let mut weights = store.weights.clone();
     weights.sort_by(|a, b| b.total_cmp(a));
     let mean = weights.iter().sum::<f64>() / store.names.len() as f64;
-    let allowed = 1.05_f64.max(balanced::plan::longest_first(&weights, &vec![1.0; store.names.len()]) / mean);
+    let allowed = 1.05_f64.max(balanced::bounds::longest_first(&weights, &vec![1.0; store.names.len()]) / mean);
     assert!(store.ratio() <= allowed * 1.02, "sequence {number} rests at {} where {allowed} is possible", store.ratio());
     store.nothing_owed_is_dropped();
 }

@@ -5,19 +5,20 @@
 //! stop at any `?` and start over. A tick whose snapshot is the same as that of the last, and which changed
 //! nothing, is not decided anew.
 
-use super::build::{self, Inputs, map_name, objects};
-use super::freeze::{Parts, freeze};
+use super::build::{Inputs, map_name, objects};
+use super::keeper::Keeper;
 use super::ledger::{self, Fault, Kept, Renewed};
 use super::nodes::{self, Memory, Node, roster};
 use super::observe::Observer;
-use super::status::{self, Keeper, Seen};
+use super::plan::queried;
+use super::status::{self, Seen};
 use super::valid::{Valid, validate};
 use super::volumes::{self, Growth};
 use crate::conditions::{Conditions, Status};
 use crate::context::Context;
 use crate::ensure::{ApplyError, Ensured};
 use crate::manager::Acts;
-use crate::policies::{Entry, Unresolved};
+use crate::policies::Entry;
 use crate::shell::events::EventType;
 use crate::shell::metrics::{ObjectState, Readiness, Step, Tracked};
 use crate::watch::chain;
@@ -28,15 +29,12 @@ use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use weir_core::ids::{Digest, ObjectRef, UnixMs};
-use weir_core::placement::{
-    Ledger, Map, NodeState, PlacementDecision, PlacementOutcome, PlacementPolicy, PlacementSnapshot, PlacementVerdict, Slot, decide_placement,
-};
-use weir_core::scaling::{PolicyStamp, ScalingPolicy as _};
-use weir_core::snapshot::{Block, Mode};
+use weir_core::placement::PlacementDecision;
+use weir_core::scaling::PolicyStamp;
+use weir_core::snapshot::Block;
 use weir_crds::LogStorage;
 use weir_crds::conditions::{kind, reason};
 use weir_crds::log_storage::{LogStorageStatus, PlacementDecision as DecisionStatus};
-use weir_engine::{Policy, PolicyKind};
 
 /// Ticks in one node timeout: a loss is seen at most a fifth of it late.
 const TICKS: u32 = 5;
@@ -61,34 +59,34 @@ impl Acts for LogStorage {
     }
 }
 
-struct Actor {
-    context: Arc<Context>,
-    object: ObjectRef,
-    storage: Arc<LogStorage>,
-    valid: Option<Arc<Valid>>,
-    observer: Option<Observer>,
-    memory: Memory,
-    kept: Option<Kept>,
-    ensured: Ensured,
-    trouble: Option<Fault>,
-    failures: u32,
-    retry_at: Option<Instant>,
-    policy: Option<Arc<Entry>>,
-    stamp: Option<PolicyStamp>,
+pub(super) struct Actor {
+    pub(super) context: Arc<Context>,
+    pub(super) object: ObjectRef,
+    pub(super) storage: Arc<LogStorage>,
+    pub(super) valid: Option<Arc<Valid>>,
+    pub(super) observer: Option<Observer>,
+    pub(super) memory: Memory,
+    pub(super) kept: Option<Kept>,
+    pub(super) ensured: Ensured,
+    pub(super) trouble: Option<Fault>,
+    pub(super) failures: u32,
+    pub(super) retry_at: Option<Instant>,
+    pub(super) policy: Option<Arc<Entry>>,
+    pub(super) stamp: Option<PolicyStamp>,
     /// What the policy returned last, by mirror.
-    states: Vec<Vec<u8>>,
-    unresolved: Option<Block>,
+    pub(super) states: Vec<Vec<u8>>,
+    pub(super) unresolved: Option<Block>,
     /// The snapshot that was decided on last, without its time.
-    decided: Option<Digest>,
-    decision: Option<PlacementDecision>,
-    notable: Option<DecisionStatus>,
-    growth: Growth,
-    volumes_at: Option<Instant>,
+    pub(super) decided: Option<Digest>,
+    pub(super) decision: Option<PlacementDecision>,
+    pub(super) notable: Option<DecisionStatus>,
+    pub(super) growth: Growth,
+    pub(super) volumes_at: Option<Instant>,
     /// Nodes that the query endpoint asks.
-    queried: Vec<String>,
-    keeper: Keeper,
-    tracked: Tracked,
-    decide_now: Arc<Notify>,
+    pub(super) queried: Vec<String>,
+    pub(super) keeper: Keeper,
+    pub(super) tracked: Tracked,
+    pub(super) decide_now: Arc<Notify>,
 }
 
 async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watch::Receiver<Arc<LogStorage>>, wake: Arc<Notify>, stop: CancellationToken) {
@@ -271,115 +269,6 @@ impl Actor {
         Ok(())
     }
 
-    /// Decides when something has changed, and writes what comes of it. True: owners or nodes were changed.
-    async fn decide(&mut self, valid: &Valid, nodes: &[Node], now: UnixMs) -> Result<bool, Fault> {
-        let Some(kept) = self.kept.clone() else { return Ok(false) };
-        let policy = self.resolve(valid);
-        let stamp = policy.as_ref().map(|policy| policy.stamp().clone());
-        if stamp != self.stamp {
-            // Another module must not read what this one wrote.
-            self.states.clear();
-            self.stamp.clone_from(&stamp);
-        }
-        let parts = Parts {
-            now,
-            policy: stamp,
-            unresolved: self.unresolved.clone(),
-            params: policy.as_ref().map_or_else(|| "{}".to_owned(), |policy| policy.params().to_owned()),
-            states: &self.states,
-        };
-        let snapshot = freeze(valid, &kept.ledger, nodes, parts);
-        let timeless = timeless(&snapshot);
-        if timeless.is_some() && timeless == self.decided {
-            return self.apply(valid, nodes, now, None).await;
-        }
-        let Some((snapshot, decision)) = ask(&self.context, snapshot, policy).await else {
-            self.context.metrics.failed(Step::Decide);
-            return Ok(false);
-        };
-        self.context.metrics.placed(&decision);
-        if let Some(entry) = &self.policy {
-            snapshot.mirrors.iter().for_each(|input| entry.slot.observe_placement(input));
-        }
-        self.remember(&decision);
-        let acted = self.apply(valid, nodes, now, Some(&decision)).await?;
-        self.note(&decision, acted);
-        self.decision = Some(decision);
-        // What was made true changes the next snapshot; what was not is the same until something else changes.
-        self.decided = timeless.filter(|_| !acted);
-        Ok(acted)
-    }
-
-    /// The policy that decides now.
-    fn resolve(&mut self, valid: &Valid) -> Option<Arc<Policy>> {
-        self.unresolved = None;
-        let block = |code: &str, sentence: String| Some(Block { code: code.to_owned(), sentence });
-        let found = valid.policy.as_ref().map(|reference| self.context.policies.resolve(reference, &self.object.namespace));
-        let entry = match found {
-            Some(Ok(entry)) => Some(entry),
-            Some(Err(why)) => {
-                let code = if matches!(why, Unresolved::NotFound(_)) { reason::POLICY_NOT_FOUND } else { reason::POLICY_NOT_ALLOWED };
-                self.unresolved = block(code, why.sentence("spec.placement.policyRef"));
-                None
-            }
-            None => None,
-        };
-        let same = |held: &Arc<Entry>| entry.as_ref().is_some_and(|entry| Arc::ptr_eq(held, entry));
-        if let Some(held) = self.policy.take_if(|held| !same(held)) {
-            held.leave(&self.object);
-        }
-        let entry = entry?;
-        if self.policy.is_none() {
-            entry.join(&self.object, &self.decide_now);
-            self.policy = Some(entry.clone());
-        }
-        let current = entry.current();
-        match &current {
-            None if entry.is_starting() => self.unresolved = block(reason::STARTING, format!("WasmPolicy {} is being loaded", entry.object)),
-            None => self.unresolved = block(reason::POLICY_NOT_READY, format!("WasmPolicy {} has no module that runs: see its conditions", entry.object)),
-            Some(policy) if policy.kind() != PolicyKind::Placement => {
-                let sentence = format!("WasmPolicy {} is of kind Scaling: name one of kind Placement in spec.placement.policyRef", entry.object);
-                self.unresolved = block(reason::WRONG_KIND, sentence);
-                return None;
-            }
-            Some(_) => {}
-        }
-        current
-    }
-
-    fn remember(&mut self, decision: &PlacementDecision) {
-        self.states.resize(decision.mirrors.len(), Vec::new());
-        for (state, mirror) in self.states.iter_mut().zip(&decision.mirrors) {
-            if let Some(PlacementOutcome::Proposal(proposal)) = mirror.invocation.as_ref().map(|invocation| &invocation.outcome) {
-                state.clone_from(&proposal.state);
-            }
-        }
-    }
-
-    /// Writes the ledger that a decision leads to, and the map that follows from it. Without a decision only
-    /// what time and nodes have changed.
-    #[tracing::instrument(name = "apply", level = "debug", skip_all)]
-    async fn apply(&mut self, valid: &Valid, nodes: &[Node], now: UnixMs, decision: Option<&PlacementDecision>) -> Result<bool, Fault> {
-        let Some(kept) = self.kept.take() else { return Ok(false) };
-        let (ledger, map) = next(valid, &kept, nodes, now, decision);
-        if ledger == kept.ledger && map == kept.map {
-            self.kept = Some(kept);
-            return Ok(false);
-        }
-        let changed = (ledger.epoch(), ledger.nodes) != (kept.ledger.epoch(), kept.ledger.nodes);
-        match ledger::write(&self.context, valid, &kept, ledger, map).await {
-            Ok(kept) => {
-                self.kept = Some(kept);
-                Ok(changed)
-            }
-            Err(fault) => {
-                // What the API server has now is read again before anything is decided.
-                self.decided = None;
-                Err(fault)
-            }
-        }
-    }
-
     /// Writes the objects that should exist where they differ.
     async fn ensure(&mut self, valid: &Valid, members: &super::index::Members, nodes: &[Node]) -> Result<(), Fault> {
         let Some(kept) = &self.kept else { return Ok(()) };
@@ -403,28 +292,6 @@ impl Actor {
             self.volumes_at = Some(Instant::now() + if self.growth.is_some() { VOLUMES_SOON } else { VOLUMES });
         }
         Ok(())
-    }
-
-    /// Remembers decisions that people look for, and tells of changes.
-    fn note(&mut self, decision: &PlacementDecision, acted: bool) {
-        let wishes = decision.moves() > 0 || decision.failovers() > 0 || decision.nodes_from != decision.nodes_to;
-        let held = decision.verdict == PlacementVerdict::Hold && decision.reason != reason::STARTING && decision.reason != reason::NO_POLICY;
-        let news = self.notable.as_ref().is_none_or(|last| last.verdict != decision.verdict.as_str() || last.reason != decision.reason);
-        if acted || (news && (held || (wishes && decision.mode == Mode::DryRun))) {
-            self.notable = Some(status::in_status(decision));
-        }
-        if acted {
-            let by = decision.policy.as_ref().map_or_else(String::new, |stamp| format!(" by {} {}", stamp.object, stamp.digest.short()));
-            let (word, event) = match decision.verdict {
-                PlacementVerdict::Failover => ("FailedOver", EventType::Warning),
-                PlacementVerdict::Scale => ("NodesScaled", EventType::Normal),
-                _ => ("PartitionsMoved", EventType::Normal),
-            };
-            let epoch = self.kept.as_ref().map_or(0, |kept| kept.ledger.epoch().0);
-            let note = format!("{}{by}: {}; epoch {epoch}, decision {}", decision.reason, decision.sentence, decision.id);
-            tracing::info!(object = %self.object, verdict = decision.verdict.as_str(), epoch, decision = decision.id, "placed");
-            self.context.events.publish(self.storage.object_ref(&()), event, word, "Place", &note);
-        }
     }
 
     /// Says what is wrong with a spec that can't be read.
@@ -468,95 +335,3 @@ impl Actor {
         self.keeper.write(&self.context, &self.storage, computed, acted).await;
     }
 }
-
-/// Digest of a snapshot without its time: whether anything has changed that a decision may depend on.
-fn timeless(snapshot: &PlacementSnapshot) -> Option<Digest> {
-    let mut snapshot = snapshot.clone();
-    snapshot.mirrors.iter_mut().for_each(|input| input.now = UnixMs(0));
-    snapshot.digest().ok()
-}
-
-/// The ledger and the map that follow.
-fn next(valid: &Valid, kept: &Kept, nodes: &[Node], now: UnixMs, decision: Option<&PlacementDecision>) -> (Ledger, Option<Map>) {
-    let mut ledger = kept.ledger.clone();
-    if let Some(decision) = decision
-        && ledger.grant(decision.epoch, now, &decision.grants()).is_ok()
-    {
-        let moves = if decision.mode == Mode::Enforce { decision.moves() } else { 0 };
-        ledger.moved(now, moves);
-        ledger.nodes = decision.nodes();
-    }
-    if !valid.paused {
-        point_slots(&mut ledger, nodes, now);
-    }
-    ledger.trim(now, Some(valid.retention.0));
-    let made = Map::of(&ledger, slots(valid, kept, &ledger, nodes)).ok();
-    let map = match (made, &kept.map) {
-        (Some(mut made), Some(known)) if !made.differs(known) => {
-            made.version = known.version;
-            Some(made)
-        }
-        (Some(mut made), _) => {
-            ledger.version = ledger.version.saturating_add(1);
-            made.version = ledger.version;
-            Some(made)
-        }
-        (None, known) => known.clone(),
-    };
-    (ledger, map)
-}
-
-/// The slot of a lost node that owns nothing any more points at another one, so that what is queued for it
-/// follows; when it is back, or who stood in is lost too, it is pointed anew.
-fn point_slots(ledger: &mut Ledger, nodes: &[Node], now: UnixMs) {
-    let takes = |name: &str| nodes.iter().any(|node| node.name == name && node.state.takes());
-    let holds = ledger.holds().into_iter().map(|(name, holds)| (name.to_owned(), holds.owned)).collect::<std::collections::BTreeMap<String, u32>>();
-    for node in nodes {
-        let gone = node.state == NodeState::Lost && holds.get(&node.name).is_none_or(|owned| *owned == 0) && !node.holds.nothing();
-        let target = ledger.target(&node.name).to_owned();
-        if gone && (target == node.name || !takes(&target)) {
-            if let Some(stand_in) = ledger.stand_in_for(node.mirror, &node.name, takes) {
-                ledger.point(now, &node.name, Some(&stand_in));
-            }
-        } else if !gone && target != node.name && node.state != NodeState::Silent {
-            ledger.point(now, &node.name, None);
-        }
-    }
-}
-
-/// Slots of all nodes that have ever been there, in the order of the map before, new ones at the end.
-fn slots(valid: &Valid, kept: &Kept, ledger: &Ledger, nodes: &[Node]) -> Vec<Slot> {
-    let holds = ledger.holds();
-    let place = |name: &str| kept.map.as_ref().and_then(|map| map.slots.iter().position(|slot| slot.node == name)).unwrap_or(usize::MAX);
-    let mut named: Vec<&Node> = nodes.iter().filter(|node| node.state != NodeState::Starting || holds.contains_key(node.name.as_str())).collect();
-    named.sort_by_key(|node| (place(&node.name), node.ordinal, node.group));
-    let slot = |node: &&Node| {
-        let target = ledger.target(&node.name).to_owned();
-        Slot { node: node.name.clone(), endpoint: format!("http://{}", build::node_address(valid, &target)), target }
-    };
-    named.iter().map(slot).collect()
-}
-
-/// Nodes that the query endpoint asks: those of one mirror that are not lost, of the mirror that misses fewest.
-/// VictoriaLogs answers only when all answer, so a lost node is left out, and the condition Reachable tells.
-fn queried(valid: &Valid, nodes: &[Node], before: &[String]) -> Vec<String> {
-    let missing = |mirror: &usize| nodes.iter().filter(|node| node.mirror == *mirror && node.state == NodeState::Lost && !node.holds.nothing()).count();
-    let Some(mirror) = (0..valid.mirrors).min_by_key(missing) else { return before.to_vec() };
-    let there = |node: &&Node| node.mirror == mirror && !matches!(node.state, NodeState::Lost | NodeState::Starting);
-    let names: Vec<String> = nodes.iter().filter(there).map(|node| node.name.clone()).collect();
-    if names.is_empty() { before.to_vec() } else { names }
-}
-
-/// Decides, on a thread for blocking work: a policy may run until its deadline.
-async fn ask(context: &Context, snapshot: PlacementSnapshot, policy: Option<Arc<Policy>>) -> Option<(PlacementSnapshot, PlacementDecision)> {
-    let _place = context.decisions.acquire().await.ok()?;
-    let decide = move || {
-        let decided = decide_placement(&snapshot, policy.as_deref().map(|policy| policy as &dyn PlacementPolicy));
-        decided.ok().map(|decision| (snapshot, decision))
-    };
-    tokio::task::spawn_blocking(decide).await.ok()?
-}
-
-#[cfg(test)]
-#[path = "actor_tests.rs"]
-mod tests;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::placement::Owner;
 use rstest::rstest;
 
 const DAY: i64 = 86_400_000;

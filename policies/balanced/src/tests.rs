@@ -27,7 +27,7 @@ struct Case {
     nodes: Vec<Node>,
     weights: Vec<f64>,
     owners: Vec<u32>,
-    /// Weights are within a factor of five of each other.
+    /// Weights are within a factor of three of each other, and nodes alike.
     even: bool,
 }
 
@@ -64,7 +64,7 @@ fn case(random: &mut Random) -> Case {
             owners.iter_mut().filter(|_| random.between(0, 9) == 0).for_each(|owner| *owner = heavy);
         }
     }
-    Case { nodes, weights, owners, even: kind <= 2 && alike }
+    Case { nodes, weights, owners, even: kind <= 1 && alike }
 }
 
 impl Case {
@@ -130,7 +130,7 @@ fn ten_thousand_stores_are_balanced_with_next_to_the_fewest_moves() {
     assert!(f64::from(moves) <= 1.01 * f64::from(bound), "{moves} moves in all where the bound is {bound}");
     // With heavy-tailed weights the heaviest partition often fits nowhere, and the bound can't be reached.
     assert!(above <= 500, "{above} of 10,000 stores are above 1.1 times the bound");
-    assert!(missed <= 5, "{missed} of 10,000 stores are above 1.05 times the mean");
+    assert_eq!(missed, 0, "stores are above 1.05 times the mean though weights allow it");
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn silent_and_quarantined_nodes_keep_what_they_have_and_get_nothing() {
     for state in [NodeState::Silent, NodeState::Quarantined, NodeState::Starting] {
         let input = input().nodes(&["a", "b", "c"]).state(1, state).spread(30, 3).build();
         let placed = decided(&input);
-        assert_eq!((placed.owners, placed.get("moves")), (input.partitions.owners, Some(0.0)), "{state:?}");
+        assert_eq!((placed.get("moves"), placed.owners), (Some(0.0), input.partitions.owners), "{state:?}");
     }
 }
 

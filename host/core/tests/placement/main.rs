@@ -97,7 +97,7 @@ fn a_thousand_small_stores_survive_whatever_happens() {
     for number in 0..1_000_usize {
         let mut random = Random(0x9E37_79B9_7F4A_7C15 ^ (number as u64 + 1).wrapping_mul(0xBF58_476D_1CE4_E5B9));
         let nodes = 2 + random.below(11);
-        let partitions = nodes * (4 + random.below(8));
+        let partitions = nodes * (8 + random.below(8));
         let mut store = Store::new(nodes, partitions);
         live(&mut store, &mut random, 40);
         rest(&mut store, number);

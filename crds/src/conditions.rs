@@ -118,7 +118,7 @@ pub mod reason {
     pub const NOT_MEASURED: &str = "NotMeasured";
     /// PlacementActive, False: more nodes are silent at once than die at once; nothing is moved.
     pub const MASS_LOSS: &str = "MassLoss";
-    /// PlacementAccepted, False: the WasmPolicy decides on something else than placement.
+    /// PolicyReady and PlacementAccepted, False: the WasmPolicy decides on something else.
     pub const WRONG_KIND: &str = "WrongKind";
     /// VolumesGrown, False: a volume can't grow; the message says why.
     pub const NOT_EXPANDABLE: &str = "NotExpandable";

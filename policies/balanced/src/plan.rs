@@ -200,7 +200,11 @@ impl<'a> Plan<'a> {
             let owner = at(&self.owners, giant).unwrap_or(NO_NODE);
             let usage = self.usage(owner);
             let stays = usage == Use::Keeps || (usage == Use::Takes && !seats.contains(&owner));
-            let free = || self.takers().filter(|node| !seats.contains(node)).min_by(|a, b| self.fill(*a).total_cmp(&self.fill(*b)).then(self.zone_load(*a).total_cmp(&self.zone_load(*b))));
+            let free = || {
+                self.takers()
+                    .filter(|node| !seats.contains(node))
+                    .min_by(|a, b| self.fill(*a).total_cmp(&self.fill(*b)).then(self.zone_load(*a).total_cmp(&self.zone_load(*b))))
+            };
             let seat = if stays { Some(owner) } else { free() };
             if let Some(seat) = seat.filter(|_| stays || self.pay(giant)) {
                 if !stays {

@@ -12,7 +12,7 @@ use super::guard::{ChurnLimits, PlacementClamp, PlacementGuardrail, choose, mass
 use super::load::{Loads, share_out};
 use super::node::NodeState;
 use super::ownership::{Epoch, Move};
-use super::policy::{NO_NODE, PlacementInput, PlacementInvocation, PlacementOutcome, PlacementPolicy, PlacementProposal};
+use super::policy::{NO_NODE, NodeBounds, PlacementInput, PlacementInvocation, PlacementOutcome, PlacementPolicy, PlacementProposal};
 use crate::ids::{Digest, ObjectRef, UnixMs};
 use crate::scaling::PolicyStamp;
 use crate::snapshot::{Block, Mode};
@@ -337,21 +337,22 @@ fn name(input: &PlacementInput, (partition, node): (u32, u32)) -> Option<Move> {
 /// the bounds; the pin stands above the policy and not above the bounds.
 fn nodes(snapshot: &PlacementSnapshot, mirrors: &[MirrorDecision], clamps: &mut Vec<PlacementClamp>) -> u32 {
     let bounds = snapshot.mirrors.first().map(|input| input.bounds).unwrap_or_default();
+    if snapshot.paused {
+        return bounds.count;
+    }
     let proposed = mirrors.iter().filter_map(|mirror| proposal(mirror.invocation.as_ref())).map(|proposal| proposal.nodes).max();
-    let wanted = proposed.filter(|_| snapshot.policy.is_some() && !snapshot.paused).unwrap_or(bounds.count);
-    let mut to = wanted;
-    let mut clamp = |guardrail, limit: u32| {
+    let mut to = proposed.unwrap_or(bounds.count);
+    let mut clamp = |guardrail, limit: fn(u32, NodeBounds, Option<u32>) -> u32| {
+        let limit = limit(to, bounds, snapshot.pin);
         if limit != to {
             clamps.push(PlacementClamp { guardrail, from: to, to: limit });
             to = limit;
         }
-        to
     };
-    if let Some(pin) = snapshot.pin.filter(|_| !snapshot.paused) {
-        clamp(PlacementGuardrail::NodePin, pin);
-    }
-    let now = clamp(PlacementGuardrail::MinNodes, snapshot.pin.filter(|_| !snapshot.paused).unwrap_or(wanted).max(bounds.min));
-    clamp(PlacementGuardrail::MaxNodes, now.min(bounds.max))
+    clamp(PlacementGuardrail::NodePin, |to, _, pin| pin.unwrap_or(to));
+    clamp(PlacementGuardrail::MinNodes, |to, bounds, _| to.max(bounds.min));
+    clamp(PlacementGuardrail::MaxNodes, |to, bounds, _| to.min(bounds.max));
+    to
 }
 
 #[cfg(test)]

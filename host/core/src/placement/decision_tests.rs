@@ -163,7 +163,7 @@ fn paused_changes_nothing_and_asks_nobody() {
         PlacementOutcome::Refusal(Refusal { code: "No".into(), sentence: String::new() })
     });
     let mut snapshot = snapshot(&[Ready, Lost], &[0, 1]);
-    (snapshot.paused, snapshot.pin) = (true, Some(5));
+    (snapshot.paused, snapshot.pin, snapshot.mirrors[0].bounds.min) = (true, Some(5), 4);
     let decision = decide_placement(&snapshot, Some(&rule)).unwrap();
     assert_eq!((words(&decision), decision.failovers(), decision.nodes_to, asked.get()), (("Hold", "Paused"), 0, 2, false));
 }

@@ -8,6 +8,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     reason = "a test fails by panicking"
 )]
 

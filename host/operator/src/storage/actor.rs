@@ -6,6 +6,7 @@
 //! nothing, is not decided anew.
 
 use super::build::{Inputs, map_name, objects};
+use super::index::Members;
 use super::keeper::Keeper;
 use super::ledger::{self, Fault, Kept, Renewed};
 use super::nodes::{self, Memory, Node, roster};
@@ -229,7 +230,7 @@ impl Actor {
             Ok(()) => (self.failures, self.trouble) = (0, None),
             Err(fault) => self.back_off(fault),
         }
-        self.record(&valid, &nodes, now, acted).await;
+        self.record(&valid, &members, &nodes, now, acted).await;
         self.context.metrics.ticked(Duration::ZERO, begun.elapsed());
     }
 
@@ -270,7 +271,7 @@ impl Actor {
     }
 
     /// Writes the objects that should exist where they differ.
-    async fn ensure(&mut self, valid: &Valid, members: &super::index::Members, nodes: &[Node]) -> Result<(), Fault> {
+    async fn ensure(&mut self, valid: &Valid, members: &Members, nodes: &[Node]) -> Result<(), Fault> {
         let Some(kept) = &self.kept else { return Ok(()) };
         let queried = queried(valid, nodes, &self.queried);
         let inputs = Inputs {
@@ -306,7 +307,7 @@ impl Actor {
     }
 
     /// Status, gauges.
-    async fn record(&mut self, valid: &Valid, nodes: &[Node], now: UnixMs, acted: bool) {
+    async fn record(&mut self, valid: &Valid, members: &Members, nodes: &[Node], now: UnixMs, acted: bool) {
         let seen = Seen {
             now,
             storage: &self.storage,
@@ -315,6 +316,7 @@ impl Actor {
             trouble: self.trouble.as_ref(),
             kept: self.kept.as_ref(),
             nodes,
+            members,
             unresolved: self.unresolved.as_ref(),
             decision: self.decision.as_ref(),
             notable: self.notable.as_ref(),

@@ -1,12 +1,14 @@
 //! Record: the status of a LogStorage, computed. Touches nothing; written by [`super::keeper`].
 
 use super::build;
+use super::index::Members;
 use super::ledger::{Fault, Kept};
 use super::nodes::Node;
 use super::valid::Valid;
 use super::volumes::Growth;
 use crate::conditions::{Conditions, Status, round, time};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use weir_core::health::{Grace, WorkloadFacts, assess};
 use weir_core::ids::UnixMs;
 use weir_core::placement::{NodeState, PlacementDecision, PlacementOutcome, PlacementVerdict};
 use weir_core::snapshot::{Block, Mode};
@@ -31,6 +33,7 @@ pub(super) struct Seen<'a> {
     pub(super) trouble: Option<&'a Fault>,
     pub(super) kept: Option<&'a Kept>,
     pub(super) nodes: &'a [Node],
+    pub(super) members: &'a Members,
     pub(super) unresolved: Option<&'a Block>,
     pub(super) decision: Option<&'a PlacementDecision>,
     pub(super) notable: Option<&'a DecisionStatus>,
@@ -197,13 +200,20 @@ fn nodes_ready(seen: &Seen<'_>) -> Verdict {
     ];
     for (states, why, what) in bad {
         if of(states).next().is_some() {
-            return verdict(Status::False, why, format!("{} {what}", named(of(states))));
+            return verdict(Status::False, why, format!("{} {what}{}", named(of(states)), ailing(seen)));
         }
     }
     if seen.nodes.is_empty() {
         return verdict(Status::Unknown, reason::STARTING, "no node is known yet");
     }
     verdict(Status::True, reason::AS_EXPECTED, "every node answers")
+}
+
+/// What is wrong with the pods of nodes, as far as Kubernetes tells.
+fn ailing(seen: &Seen<'_>) -> String {
+    let pods = seen.members.pods.values().filter(|pod| !pod.finished).map(|pod| pod.facts.clone()).collect();
+    let findings = assess(seen.now, &WorkloadFacts { stalled: None, pods }, Grace::default());
+    findings.first().map_or_else(String::new, |finding| format!("; {}", finding.sentence))
 }
 
 /// A lost node keeps what it stored, and with one mirror nobody else has it.

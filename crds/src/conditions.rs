@@ -34,6 +34,10 @@ pub mod kind {
     pub const VOLUMES_GROWN: &str = "VolumesGrown";
     /// WasmPolicy: the newest module of the source is the one that runs.
     pub const LATEST_ACCEPTED: &str = "LatestAccepted";
+    /// WasmPolicy: the policy of `spec.fallback` can be asked.
+    pub const FALLBACK_READY: &str = "FallbackReady";
+    /// WasmPolicy: the module keeps failing and is not asked for decisions.
+    pub const BREAKER_OPEN: &str = "BreakerOpen";
 }
 
 /// Reasons of conditions.
@@ -76,6 +80,17 @@ pub mod reason {
     pub const POLICY_NOT_ALLOWED: &str = "PolicyNotAllowed";
     /// PolicyReady, False: the policy trapped, hit a limit, or answered what makes no sense.
     pub const POLICY_FAILED: &str = "PolicyFailed";
+    /// PolicyReady, WasmPolicy Ready, False: the module keeps failing and there is no fallback.
+    pub const BREAKER_OPEN: &str = "BreakerOpen";
+    /// PolicyReady, WasmPolicy Ready and BreakerOpen, True: the module keeps failing, and a fallback decides.
+    pub const FALLBACK_DECIDES: &str = "FallbackDecides";
+    /// BreakerOpen, True: the module keeps failing, and replicas are held.
+    pub const HELD: &str = "Held";
+    /// BreakerOpen, False: the module answers again, or is another one than the one that failed.
+    pub const CLOSED: &str = "Closed";
+    /// WasmPolicy Ready or LatestAccepted, False: the namespace's quota has no room for the module.
+    /// LogProcessor PolicyReady and ScalingActive, False: decisions of the namespace used up their time.
+    pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
     /// PolicyReady, True: the policy declined to propose; replicas are held.
     pub const POLICY_REFUSED: &str = "PolicyRefused";
     /// PolicyReady and ScalingActive, False: `spec.scaling` is absent.

@@ -13,24 +13,25 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
-/// A JSON object that should parse as a `T`.
+/// A JSON object that should parse as a `T`. Its clones share it.
 pub struct Opaque<T> {
-    json: Map<String, Value>,
+    json: Arc<Map<String, Value>>,
     parsed: PhantomData<fn() -> T>,
 }
 
 impl<T> Opaque<T> {
     /// Wraps an object without looking into it.
     #[must_use]
-    pub const fn new(json: Map<String, Value>) -> Self {
-        Self { json, parsed: PhantomData }
+    pub fn new(json: Map<String, Value>) -> Self {
+        Self { json: Arc::new(json), parsed: PhantomData }
     }
 
     /// The object as it was written. Pass this on where the API server checks it anyway: it may
     /// hold fields that `T` does not know yet.
     #[must_use]
-    pub const fn as_json(&self) -> &Map<String, Value> {
+    pub fn as_json(&self) -> &Map<String, Value> {
         &self.json
     }
 }
@@ -42,7 +43,7 @@ impl<T: DeserializeOwned> Opaque<T> {
     /// # Errors
     /// When it does not have the form of a `T`; the message names the field's expected type.
     pub fn parse(&self) -> Result<T, serde_json::Error> {
-        let mut json = Value::Object(self.json.clone());
+        let mut json = Value::Object(self.as_json().clone());
         quantities_to_text(&mut json);
         serde_json::from_value(json)
     }
@@ -74,7 +75,7 @@ fn number_to_text(json: &mut Value) {
 
 impl<T> Clone for Opaque<T> {
     fn clone(&self) -> Self {
-        Self::new(self.json.clone())
+        Self { json: self.json.clone(), parsed: PhantomData }
     }
 }
 

@@ -15,7 +15,7 @@ pub use engine::{Engine, EngineChoice, PodTemplate, PodTemplateMetadata, TargetK
 pub use metrics::{Aggregate, Metrics, Prometheus, PrometheusQuery, SampleKind, Scrape, ScrapeScheme, ScrapeSelector, Series, SeriesSource};
 pub use replicas::{CapacityPerReplica, Objectives, Replicas};
 pub use scaling::{DirectionGuardrails, Guardrails, Mode, ScaleDown, ScaleUp, Scaling};
-pub use status::{CapacityStatus, ClampStatus, ConfigStatus, LastDecision, LogProcessorStatus, PolicyStamp, Rates, RejectedConfig, Summary};
+pub use status::{CapacityStatus, ClampStatus, ConfigStatus, DroppedState, LastDecision, LogProcessorStatus, PolicyStamp, Rates, RejectedConfig, Summary};
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};

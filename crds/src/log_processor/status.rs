@@ -149,6 +149,12 @@ pub struct LastDecision {
     /// The policy that was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyStamp>,
+    /// Set when that was a fallback: what the module did that should have been asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
+    /// The state of another module that the policy was not handed, because it can't read it: it began without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped_state: Option<DroppedState>,
     /// Guardrails that changed the proposal, in the order in which they did.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
@@ -170,6 +176,18 @@ pub struct PolicyStamp {
     /// Version that the module gives itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+}
+
+/// A state that no module was handed any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DroppedState {
+    /// Version of the state; 0: its module told none.
+    pub version: u32,
+    /// Name and version of the rule that wrote it.
+    pub writer: String,
+    /// sha256 of the module that wrote it, as sha256:hex.
+    pub digest: String,
 }
 
 /// One guardrail that changed a proposal.

@@ -1,5 +1,6 @@
 //! WasmPolicy: a rule as a WebAssembly component, where it comes from, and who may use it.
 
+pub mod fallback;
 pub mod limits;
 pub mod oci;
 pub mod rollout;
@@ -7,11 +8,14 @@ pub mod source;
 pub mod status;
 pub mod verification;
 
+pub use fallback::Fallback;
 pub use limits::Limits;
 pub use oci::{OciSource, PullSecretRef};
 pub use rollout::{Gates, Promotion, Rollout, Strategy};
 pub use source::{BuiltinSource, ConfigMapSource, FileSource, Source, SourceChoice};
-pub use status::{Candidate, Description, Difference, Differences, OnTrial, Revision, Running, SeriesNeeded, WasmPolicyStatus, WasmPolicySummary};
+pub use status::{
+    Candidate, Description, Difference, Differences, OnTrial, Revision, Running, SeriesNeeded, StateVersions, TrialOutcome, WasmPolicyStatus, WasmPolicySummary,
+};
 pub use verification::{ConfigMapKeyRef, Verification, VerificationKey};
 
 use crate::schema;
@@ -59,6 +63,14 @@ use serde_json::{Map, Value};
         description = "Why the newest module was or was not accepted"
     )
 )]
+#[x_kube(
+    validation = Rule::new("self.kind == 'Scaling' || !has(self.fallback)")
+        .message("fallback is for kind Scaling, where somebody has to decide each second: a storage keeps its owners while its policy fails, so take fallback out")
+        .field_path(".fallback"),
+    validation = Rule::new("self.kind == 'Scaling' || !has(self.rollout) || self.rollout.strategy == 'Immediate'")
+        .message("a trial compares proposals of replicas: with another kind than Scaling set rollout.strategy to Immediate, or take rollout out")
+        .field_path(".rollout")
+)]
 pub struct WasmPolicySpec {
     /// What the policy decides on; the component must export the world of that kind: Scaling (world
     /// scaling-policy) or Placement (world placement-policy).
@@ -105,9 +117,16 @@ pub struct WasmPolicySpec {
     pub wasi: Wasi,
 
     /// How a new module gets into use. Absent: it takes over as soon as it is verified and has been
-    /// tried on recent snapshots, which is always so for kind Placement.
+    /// tried on recent snapshots. Trials are for kind Scaling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
+
+    /// Who decides while the module keeps failing: its breaker opens when at least 5 calls failed
+    /// within a minute and they are at least half of them. The module that ran before comes first,
+    /// if there is one that fits params; then this policy that Weir brings. Without either, replicas
+    /// are held until the module answers again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
 
     /// Namespaces besides its own whose objects may refer to this policy, by labels of the
     /// Namespace. Absent: none. An empty selector ({}): all.

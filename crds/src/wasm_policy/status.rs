@@ -14,8 +14,9 @@ pub struct WasmPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// What is true of the object now, one entry per type: Ready (a module runs) and LatestAccepted
-    /// (it is the newest one).
+    /// What is true of the object now, one entry per type: Ready (a module runs), LatestAccepted (it is
+    /// the newest one), FallbackReady (the one of spec.fallback can be asked) and, once the module kept
+    /// failing, BreakerOpen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -113,6 +114,9 @@ pub struct OnTrial {
     pub p99_microseconds: u64,
     /// Snapshots on which both versions were asked.
     pub compared: u64,
+    /// Snapshots on which only one was asked, because comparisons must not hold decisions up.
+    #[serde(default)]
+    pub skipped: u64,
     /// Those on which they answered differently, by kind.
     #[serde(default)]
     pub differences: Differences,
@@ -162,6 +166,29 @@ pub struct Difference {
     pub candidate: String,
 }
 
+/// What became of a module that was on trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum TrialOutcome {
+    /// It took over.
+    Promoted,
+    /// A gate failed.
+    RolledBack,
+    /// A person dropped it.
+    Aborted,
+}
+
+impl TrialOutcome {
+    /// The stable word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Promoted => "Promoted",
+            Self::RolledBack => "RolledBack",
+            Self::Aborted => "Aborted",
+        }
+    }
+}
+
 /// How a trial ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -170,13 +197,13 @@ pub struct Revision {
     pub digest: String,
     /// Version that the module gives itself.
     pub version: String,
-    /// Promoted, RolledBack (a gate failed) or Aborted (a person's word).
-    pub outcome: String,
+    /// What became of it.
+    pub outcome: TrialOutcome,
     /// The gate that failed, or why it was promoted.
     pub reason: String,
     /// The same as a sentence, with its numbers.
     pub message: String,
-    /// When the trial ended.
+    /// When it ended.
     #[schemars(with = "TimeText")]
     pub time: Time,
 }
@@ -194,6 +221,22 @@ pub struct Description {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub series_needed: Vec<SeriesNeeded>,
+    /// Versions of the state that the policy remembers; absent: it tells none, and a new module begins
+    /// without what it remembered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateVersions>,
+}
+
+/// Which state a module writes and can read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StateVersions {
+    /// Version that it writes, and reads.
+    pub version: u32,
+    /// Older versions that it can read as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"))]
+    pub reads: Vec<u32>,
 }
 
 /// A series that a policy reads.

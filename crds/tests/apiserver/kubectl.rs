@@ -73,7 +73,7 @@ fn get_shows_the_state_of_a_wasm_policy() {
         ("READY", "True"),
         ("USERS", "3"),
     ];
-    let wide = [("VERSION", "1.2.0"), ("REASON", "HasImports")];
+    let wide = [("VERSION", "1.2.0"), ("TRIAL", ""), ("REASON", "HasImports")];
     assert_eq!(cells(&kubectl.run(["get", "wp"]).unwrap()), expected(&narrow));
     assert_eq!(cells(&kubectl.run(["get", "wp", "-o", "wide"]).unwrap()), expected(&[&narrow[..], &wide].concat()));
 }

@@ -98,6 +98,8 @@ fn a_workload_of_its_own_does_not_become_one_that_is_adopted() {
 #[case::no_fuel(json!({ "limits": { "fuel": 0 } }), "should be greater than or equal to 1000")]
 #[case::a_selector_that_is_none(json!({ "allowedNamespaces": { "matchExpressions": [{ "key": "a", "operator": "Like" }] } }), "supported values")]
 #[case::params_that_are_no_object(json!({ "params": [1] }), "spec.params")]
+#[case::a_fallback_of_a_placement(json!({ "kind": "Placement", "fallback": { "builtin": "balanced" } }), "fallback is for kind Scaling")]
+#[case::a_trial_of_a_placement(json!({ "kind": "Placement", "rollout": { "strategy": "Shadow" } }), "a trial compares proposals of replicas")]
 fn a_wasm_policy_is_refused(#[case] spec: Value, #[case] words: &str) {
     let said = refusal(&merged(wasm_policy(), json!({ "spec": spec })));
     assert!(said.contains(words), "{said}");

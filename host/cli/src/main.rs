@@ -1,5 +1,6 @@
 //! The one binary of Weir.
 
+mod compile;
 mod operator;
 mod policy;
 mod supply;
@@ -29,6 +30,9 @@ enum Command {
     Policy(policy::Command),
     /// Run the sidecar that lets a collector empty its queue before it ends.
     Agent(weir_agent::Options),
+    /// Compile one module for the operator that started this process.
+    #[command(hide = true)]
+    CompileModule(compile::Args),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
         Command::Crd => crd(),
         Command::Policy(command) => policy::run(command),
         Command::Agent(config) => agent(config),
+        Command::CompileModule(args) => Ok(compile::run(&args)),
     };
     match result {
         Ok(code) => code,

@@ -7,8 +7,11 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use weir_engine::verify::{NamedKey, PublicKey};
+use weir_engine::{Compiler, Program};
 use weir_operator::Config;
+use weir_operator::config::CompileOptions;
 use weir_operator::policies::trust::{RequireSignatures, SignaturePolicy};
+use weir_operator::quota::{Parts, PartsFor, QuotaOptions};
 use weir_operator::shell::client::ClientOptions;
 use weir_operator::shell::metrics::{Metrics, MetricsOptions};
 use weir_operator::shell::telemetry::{self, LogFormat, TelemetryOptions};
@@ -52,6 +55,16 @@ pub(crate) struct Args {
     /// able to write to it.
     #[arg(long, env = "WEIR_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
+    /// How long compiling one module may take.
+    #[arg(long, default_value = "120s")]
+    compile_timeout: weir_crds::Duration,
+    /// Memory that compiling one module may take, on top of the operator's own and of the pod's limit.
+    #[arg(long, default_value = "1280Mi")]
+    compile_memory: weir_crds::Bytes,
+    /// Largest number of modules that are compiled at one time; without it one for each two cores, at
+    /// most four.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    concurrent_compilations: Option<u16>,
     /// Image of the sidecar that lets a collector empty its queue before it ends, usually the
     /// operator's own; without it there is no sidecar.
     #[arg(long, env = "WEIR_AGENT_IMAGE")]
@@ -59,9 +72,18 @@ pub(crate) struct Args {
     /// Serve gauges per object too: one series each for every LogProcessor.
     #[arg(long)]
     per_object_metrics: bool,
-    /// Largest number of policy calls at once.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=512))]
-    decision_threads: u16,
+    /// Largest number of policy calls at once that are not known to be quick; without it one a core, at
+    /// least 2.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=512))]
+    decision_threads: Option<u16>,
+    /// What each namespace may have of the operator: WasmPolicies with a running module, bytes of their
+    /// compiled code, and processor time of policy calls in each second. What is left out stays as it is.
+    #[arg(long, env = "WEIR_NAMESPACE_QUOTA", value_name = "PARTS", default_value = "policies=100,compiled=256Mi,decision=1s")]
+    namespace_quota: Parts,
+    /// The same for one namespace, as NAMESPACE=PARTS, for example team-a=policies=10,decision=1s; may be
+    /// repeated. What is left out is as for all.
+    #[arg(long, env = "WEIR_NAMESPACE_QUOTA_FOR", value_name = "NAMESPACE=PARTS", value_delimiter = ' ')]
+    namespace_quota_for: Vec<PartsFor>,
     /// Largest number of API requests under way at once.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_api_requests: u16,
@@ -81,14 +103,18 @@ pub(crate) struct Args {
 
 /// Runs the operator.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("weir").max_blocking_threads(usize::from(args.decision_threads) + 16).build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("weir").max_blocking_threads(decision_threads(&args) + 16).build()?;
     runtime.block_on(serve(args))
+}
+
+fn decision_threads(args: &Args) -> usize {
+    args.decision_threads.map_or_else(|| std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 512)), usize::from)
 }
 
 async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let version = env!("CARGO_PKG_VERSION");
     let instance = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_else(|_| "weir".to_owned());
+    let decision_threads = decision_threads(&args);
     let telemetry = telemetry::init(&TelemetryOptions {
         log: args.log,
         format: args.log_format,
@@ -111,10 +137,18 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
             require: args.require_signatures,
             trusted_keys: args.trusted_keys.as_deref().map(trusted_keys).transpose()?.unwrap_or_default(),
         },
+        compile: CompileOptions {
+            // The running program, also when its file was replaced since.
+            compiler: Compiler::Child(Program::weir("/proc/self/exe")),
+            timeout: args.compile_timeout.as_std(),
+            memory_bytes: args.compile_memory.get(),
+            concurrent: args.concurrent_compilations.map(usize::from),
+        },
         cache_dir: args.cache_dir,
         agent_image: args.agent_image,
         per_object_metrics: args.per_object_metrics,
-        decision_threads: usize::from(args.decision_threads),
+        decision_threads,
+        quotas: QuotaOptions::new(args.namespace_quota, args.namespace_quota_for),
     };
     let stop = CancellationToken::new();
     let mut operator = tokio::spawn(weir_operator::run(config, metrics, stop.clone()));

@@ -12,7 +12,8 @@
 use crate::guardrails::{Change, Clamp, GuardMemory, Guardrail, guard, within};
 use crate::ids::{Digest, ObjectRef, UnixMs};
 use crate::scaling::{Invocation, Outcome, PolicyStamp, Rationale, ScalingPolicy};
-use crate::snapshot::{MetricsHealth, Mode, Snapshot, SnapshotError};
+use crate::snapshot::{Fallback, MetricsHealth, Mode, Snapshot, SnapshotError};
+use crate::state::DroppedState;
 use serde::{Deserialize, Serialize};
 
 /// What kind of decision it is.
@@ -66,6 +67,10 @@ pub struct Decision {
     pub snapshot: Digest,
     /// Who was asked, if anyone.
     pub policy: Option<PolicyStamp>,
+    /// Set when that was a fallback, with why.
+    pub fallback: Option<Fallback>,
+    /// The state of another module that the policy can't read: it began without.
+    pub dropped_state: Option<DroppedState>,
     /// What the policy answered, when it was asked.
     pub invocation: Option<Invocation>,
     /// What kind of decision it is.
@@ -105,15 +110,6 @@ impl Decision {
         match self.invocation.as_ref()?.outcome {
             Outcome::Proposal(ref proposal) => Some(&proposal.rationale),
             _ => None,
-        }
-    }
-
-    /// The state to hand to the policy next time: the new one, or the old one when it did not propose.
-    #[must_use]
-    pub fn state<'a>(&'a self, before: &'a [u8]) -> &'a [u8] {
-        match self.invocation.as_ref().map(|invocation| &invocation.outcome) {
-            Some(Outcome::Proposal(proposal)) => &proposal.state,
-            _ => before,
         }
     }
 }
@@ -158,6 +154,8 @@ pub fn decide(snapshot: &Snapshot, policy: Option<&dyn ScalingPolicy>) -> Result
         object: input.object.clone(),
         snapshot: digest,
         policy: snapshot.policy.clone(),
+        fallback: snapshot.fallback.clone(),
+        dropped_state: snapshot.dropped_state.clone(),
         invocation,
         verdict: draft.verdict,
         mode: snapshot.mode,

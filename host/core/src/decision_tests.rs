@@ -40,6 +40,8 @@ fn snapshot() -> Snapshot {
             state: vec![9],
         },
         policy: Some(stamp()),
+        fallback: None,
+        dropped_state: None,
         unresolved: None,
         metrics: MetricsHealth::Ready,
         guardrails: Guardrails::default(),
@@ -56,19 +58,35 @@ fn decided(snapshot: &Snapshot, policy: &Fixed) -> Decision {
 }
 
 #[test]
+fn a_decision_of_a_fallback_says_so_and_says_why() {
+    let fallback = Fallback { instead_of: Digest::of(b"broken"), sentence: "5 of 5 calls failed".into() };
+    let decision = decided(&Snapshot { fallback: Some(fallback.clone()), ..snapshot() }, &proposes(7));
+    assert_eq!((decision.fallback.as_ref(), decision.policy.as_ref(), decision.to), (Some(&fallback), Some(&stamp()), 7));
+    assert_ne!(decision.snapshot, decided(&snapshot(), &proposes(7)).snapshot, "a replay knows it from the snapshot");
+}
+
+#[test]
 fn a_proposal_within_the_guardrails_is_followed() {
     let decision = decided(&snapshot(), &proposes(7));
     assert_eq!((decision.verdict, decision.from, decision.to, decision.acts()), (Verdict::Scale, 4, 7, true));
-    assert_eq!((decision.reason.as_str(), decision.state(&[9])), ("AboveCapacity", &[1, 2][..]));
+    assert_eq!(decision.reason, "AboveCapacity");
 }
 
 #[rstest]
 #[case::refusal(Outcome::Refusal(Refusal { code: "NotEnoughHistory".into(), sentence: "wait".into() }), "NotEnoughHistory")]
 #[case::trap(Outcome::Failure(Failure { kind: FailureKind::Trap, message: "unreachable".into() }), "Trap")]
-fn whatever_is_no_proposal_holds_what_is_and_keeps_the_state(#[case] outcome: Outcome, #[case] reason: &str) {
+fn whatever_is_no_proposal_holds_what_is(#[case] outcome: Outcome, #[case] reason: &str) {
     let decision = decided(&snapshot(), &Fixed(stamp(), outcome));
     assert_eq!((decision.verdict, decision.to, decision.reason.as_str()), (Verdict::Hold, 4, reason));
-    assert_eq!(decision.state(&[9]), &[9]);
+}
+
+#[test]
+fn a_state_that_was_not_handed_on_stands_in_the_decision() {
+    let dropped = DroppedState { version: 1, bytes: 2, writer: "rule 0".into(), digest: Digest::of(b"before") };
+    let snapshot = Snapshot { dropped_state: Some(dropped.clone()), ..snapshot() };
+    assert_eq!(decided(&snapshot, &proposes(7)).dropped_state, Some(dropped));
+    let read = Snapshot::from_bytes(&snapshot.to_bytes().unwrap()).unwrap();
+    assert_eq!(read.digest().unwrap(), snapshot.digest().unwrap());
 }
 
 #[test]

@@ -6,10 +6,11 @@
 use crate::guardrails::{GuardMemory, Guardrails};
 use crate::ids::Digest;
 use crate::scaling::{PolicyStamp, ScalingInput};
+use crate::state::DroppedState;
 use serde::{Deserialize, Serialize};
 
 /// Version of the canonical form; written first, raised with every change of a type inside.
-pub const SCHEMA: u16 = 1;
+pub const SCHEMA: u16 = 2;
 
 /// Whether the measured series may be decided on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,15 @@ pub struct Block {
     pub sentence: String,
 }
 
+/// Why another module than the object's own is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fallback {
+    /// Digest of the module whose breaker is open.
+    pub instead_of: Digest,
+    /// One sentence with what it did.
+    pub sentence: String,
+}
+
 /// The whole input of one decision.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -53,6 +63,10 @@ pub struct Snapshot {
     pub input: ScalingInput,
     /// Who is asked; absent when no policy is configured or loaded.
     pub policy: Option<PolicyStamp>,
+    /// Set when that is a fallback: the module that should be asked keeps failing.
+    pub fallback: Option<Fallback>,
+    /// The state of another module that this policy can't read, so that `input.state` is empty.
+    pub dropped_state: Option<DroppedState>,
     /// Why there is no policy, where one is configured.
     pub unresolved: Option<Block>,
     /// Whether the window may be decided on.

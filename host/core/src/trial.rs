@@ -178,23 +178,14 @@ pub struct Seen {
     pub current: Calls,
     /// Snapshots on which both were asked.
     pub compared: u64,
+    /// Snapshots on which both would have been asked, and there was no place for it.
+    pub skipped: u64,
     /// Those on which they differ, by [`Difference::ALL`].
     pub differences: [u64; 5],
     /// Objects for which the candidate decides.
     pub candidate_fates: Fates,
     /// The others.
     pub current_fates: Fates,
-}
-
-/// What a person asked for in the spec.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
-    /// Nothing.
-    None,
-    /// Take it into use now.
-    Promote,
-    /// Drop it.
-    Abort,
 }
 
 /// What is next.
@@ -215,14 +206,9 @@ pub enum Next {
     },
 }
 
-/// Judges a trial.
+/// Judges a trial. A person's word stands above it: whoever calls this has asked for one.
 #[must_use]
-pub fn judge(plan: &Plan, seen: &Seen, word: Word, now: UnixMs) -> Next {
-    match word {
-        Word::Abort => return Next::RollBack { gate: "Aborted", sentence: "spec.rollout.abort names it".to_owned() },
-        Word::Promote => return Next::Promote("spec.rollout.promote names it".to_owned()),
-        Word::None => {}
-    }
+pub fn judge(plan: &Plan, seen: &Seen, now: UnixMs) -> Next {
     if let Some((gate, sentence)) = failed(&plan.gates, seen) {
         return Next::RollBack { gate, sentence };
     }

@@ -24,21 +24,19 @@ fn after(seconds: i64) -> UnixMs {
 #[test]
 fn a_canary_takes_its_steps_when_time_is_over_and_enough_was_decided() {
     let plan = plan(&[5, 50]);
-    assert_eq!(judge(&plan, &seen(1_000), Word::None, after(59)), Next::Wait("step 1 of 2, 5 % of the objects: 1 s to go".to_owned()));
-    assert_eq!(judge(&plan, &seen(99), Word::None, after(600)), Next::Wait("step 1 of 2, 5 % of the objects: 99 of 100 decisions made".to_owned()));
-    assert_eq!(judge(&plan, &seen(100), Word::None, after(60)), Next::Step(1));
+    assert_eq!(judge(&plan, &seen(1_000), after(59)), Next::Wait("step 1 of 2, 5 % of the objects: 1 s to go".to_owned()));
+    assert_eq!(judge(&plan, &seen(99), after(600)), Next::Wait("step 1 of 2, 5 % of the objects: 99 of 100 decisions made".to_owned()));
+    assert_eq!(judge(&plan, &seen(100), after(60)), Next::Step(1));
     let last = Seen { step: 1, ..seen(100) };
-    assert_eq!(judge(&plan, &last, Word::None, after(60)), Next::Promote("all gates held over 100 decisions".to_owned()));
+    assert_eq!(judge(&plan, &last, after(60)), Next::Promote("all gates held over 100 decisions".to_owned()));
     let manual = Plan { manual: true, ..plan };
-    assert!(matches!(judge(&manual, &last, Word::None, after(60)), Next::Wait(text) if text.contains("spec.rollout.promote")));
-    assert!(matches!(judge(&manual, &last, Word::Promote, after(0)), Next::Promote(_)));
+    assert!(matches!(judge(&manual, &last, after(60)), Next::Wait(text) if text.contains("spec.rollout.promote")));
 }
 
 #[test]
 fn a_shadow_has_no_step_and_ends_like_one() {
-    assert_eq!(judge(&plan(&[]), &seen(5), Word::None, after(59)), Next::Wait("shadow: 1 s to go".to_owned()));
-    assert!(matches!(judge(&plan(&[]), &seen(100), Word::None, after(60)), Next::Promote(_)));
-    assert!(matches!(judge(&plan(&[]), &seen(100), Word::Abort, after(60)), Next::RollBack { gate: "Aborted", .. }));
+    assert_eq!(judge(&plan(&[]), &seen(5), after(59)), Next::Wait("shadow: 1 s to go".to_owned()));
+    assert!(matches!(judge(&plan(&[]), &seen(100), after(60)), Next::Promote(_)));
 }
 
 fn fates(before: f64, now: f64) -> Fates {
@@ -53,7 +51,7 @@ fn fates(before: f64, now: f64) -> Fates {
 #[case::slow("Latency", Seen { candidate: Calls { total: 100, p99_us: 1_001, ..Calls::default() }, ..Seen::default() })]
 #[case::more_records_refused("RefusedRecords", Seen { candidate_fates: fates(0.0, 0.02), current_fates: fates(0.0, 0.0), ..seen(100) })]
 fn a_gate_ends_a_trial_at_once_and_names_the_numbers(#[case] expected: &str, #[case] seen: Seen) {
-    match judge(&plan(&[5, 50]), &seen, Word::None, after(1)) {
+    match judge(&plan(&[5, 50]), &seen, after(1)) {
         Next::RollBack { gate, sentence } => assert!(gate == expected && sentence.chars().any(|c| c.is_ascii_digit()), "{gate}: {sentence}"),
         other => panic!("{other:?}"),
     }
@@ -66,16 +64,16 @@ fn a_gate_ends_a_trial_at_once_and_names_the_numbers(#[case] expected: &str, #[c
 #[case::as_many_refusals_as_the_current(Seen { candidate: Calls { total: 100, refusals: 100, ..Calls::default() }, current: Calls { total: 100, refusals: 100, ..Calls::default() }, ..Seen::default() })]
 #[case::too_few_to_tell(Seen { compared: 19, differences: [19, 0, 0, 0, 0], ..seen(19) })]
 fn what_is_not_the_candidates_fault_does_not_end_its_trial(#[case] seen: Seen) {
-    assert!(matches!(judge(&plan(&[5]), &seen, Word::None, after(1)), Next::Wait(_)));
+    assert!(matches!(judge(&plan(&[5]), &seen, after(1)), Next::Wait(_)));
 }
 
 #[test]
 fn a_share_above_zero_waits_until_there_is_enough_to_tell() {
     let plan = Plan { gates: Gates { failure_share: 0.1, ..Gates::default() }, ..plan(&[5]) };
     let failing = |total| Seen { candidate: Calls { total, failures: total.min(3), ..Calls::default() }, ..Seen::default() };
-    assert!(matches!(judge(&plan, &failing(3), Word::None, after(1)), Next::Wait(_)));
-    assert!(matches!(judge(&plan, &failing(20), Word::None, after(1)), Next::RollBack { gate: "FailureShare", .. }));
-    assert!(matches!(judge(&plan, &failing(40), Word::None, after(1)), Next::Wait(_)));
+    assert!(matches!(judge(&plan, &failing(3), after(1)), Next::Wait(_)));
+    assert!(matches!(judge(&plan, &failing(20), after(1)), Next::RollBack { gate: "FailureShare", .. }));
+    assert!(matches!(judge(&plan, &failing(40), after(1)), Next::Wait(_)));
 }
 
 #[test]
@@ -108,7 +106,7 @@ proptest! {
 
     #[test]
     fn a_trial_never_ends_well_before_its_time_and_its_decisions(total in 0_u64..300, seconds in 0_i64..200, step in 0_usize..3) {
-        let next = judge(&plan(&[5, 25, 50]), &Seen { step, ..seen(total) }, Word::None, after(seconds));
+        let next = judge(&plan(&[5, 25, 50]), &Seen { step, ..seen(total) }, after(seconds));
         if matches!(next, Next::Promote(_) | Next::Step(_)) {
             prop_assert!(total >= 100 && seconds >= 60);
         }

@@ -135,6 +135,13 @@ pub(crate) struct SeriesNeedOut {
 
 #[derive(ComponentType, Lift)]
 #[component(record)]
+pub(crate) struct StateVersionsOut {
+    pub(crate) version: u32,
+    pub(crate) reads: Vec<u32>,
+}
+
+#[derive(ComponentType, Lift)]
+#[component(record)]
 pub(crate) struct DescriptionOut {
     pub(crate) name: String,
     pub(crate) version: String,
@@ -142,6 +149,7 @@ pub(crate) struct DescriptionOut {
     #[component(name = "params-schema")]
     pub(crate) params_schema: String,
     pub(crate) series: Vec<SeriesNeedOut>,
+    pub(crate) state: Option<StateVersionsOut>,
 }
 
 /// Signature of `decide`.

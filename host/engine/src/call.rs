@@ -112,9 +112,10 @@ pub(crate) fn watch_deadline(store: &mut Store<Data>, deadline: Duration) {
     });
 }
 
-/// Processor time of this thread. Where the system cannot tell, no call ever seems to have computed,
+/// Processor time that this thread has used. Where the system cannot tell, no call ever seems to have computed,
 /// and only the bound on the clock remains.
-fn thread_time() -> Duration {
+#[must_use]
+pub fn thread_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 

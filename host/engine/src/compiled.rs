@@ -28,21 +28,24 @@ impl fmt::Debug for Compiled {
     }
 }
 
-/// Compiles a component. Takes 15 ms for a small rule, seconds for one with an interpreter inside.
+/// Compiles a component in this process. Takes 15 ms for a small rule, seconds for one with an interpreter inside.
 pub(crate) fn compile(runtime: &Runtime, bytes: &[u8]) -> Result<Component, LoadError> {
     // The compiler asserts what it takes for granted: of inner components that call each other it makes
     // adapters, which need several memories, which this engine does not have.
     let compiled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Component::from_binary(&runtime.engine, bytes)));
-    let compiled =
-        compiled.map_err(|_| LoadError::CompileFailed("the compiler gave up on it; components inside it that call each other are not supported".to_owned()))?;
-    compiled.map_err(|error| {
-        let text = format!("{error:#}");
-        if text.contains("exceeds the limit") || text.contains("exceeds the maximum") {
-            LoadError::TooComplex(crate::call::shorten(&text, 512))
-        } else {
-            LoadError::CompileFailed(crate::call::shorten(&text, 512))
-        }
-    })
+    let compiled = compiled.map_err(|_| LoadError::CompilerCrashed("it panicked".to_owned()))?;
+    compiled.map_err(|error| refused(&format!("{error:#}")))
+}
+
+/// Whether what Wasmtime says is that a component has more than the pool has places for.
+pub(crate) fn is_too_large(text: &str) -> bool {
+    text.contains("exceeds the limit") || text.contains("exceeds the maximum")
+}
+
+/// What the compiler says of a component, as an error.
+pub(crate) fn refused(text: &str) -> LoadError {
+    let kind = if is_too_large(text) { LoadError::TooComplex } else { LoadError::CompileFailed };
+    kind(call::shorten(text, 512))
 }
 
 /// Links a component and finds its functions. Only what is of WASI is ever put into the linker, and

@@ -2,6 +2,7 @@
 //! Touches nothing. Read by every other module of this crate; filled by the operator from flags and
 //! from `spec.limits` of a WasmPolicy.
 
+use crate::compiler::Compiler;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -111,11 +112,13 @@ pub struct EngineConfig {
     pub max_component_bytes: u64,
     /// Functions in all modules of a component together. Default 100,000.
     pub max_functions: u32,
-    /// Bytes of the body of one function: compile time grows faster than the size. Default 256 KiB.
+    /// Bytes of the body of one function. Default 512 KiB: the largest of CPython, which sets up its data
+    /// without a branch, has 427 KB; what grows faster than the size is counted in `max_function_work`.
     pub max_function_bytes: u32,
     /// Values that the compiler has to follow in one function: about one for each instruction, more for
-    /// calls and branches that carry several, and one for each local variable wherever control flow
-    /// meets. What takes time and memory beyond the size of a function. Default 5 million.
+    /// calls and branches that carry several, one for each local variable wherever control flow meets, and
+    /// the square of the number of branches. What takes time and memory beyond the size of a function.
+    /// Default 5 million.
     pub max_function_work: u64,
     /// The same in all functions together. Default 200 million.
     pub max_work: u64,
@@ -124,8 +127,20 @@ pub struct EngineConfig {
     pub max_items: u64,
     /// How long a load waits for each of its stages. Default 60 s.
     pub stage_timeout: Duration,
-    /// Components that are compiled at one time. Default 1.
+    /// Who compiles what is neither in use nor on disk. Default: this process.
+    pub compiler: Compiler,
+    /// How long a child process may compile one component. Default 120 s.
+    pub compile_timeout: Duration,
+    /// Bytes of memory that a child process may take for one component, beyond what its program has anyway.
+    /// Default 1.25 GiB: address space, of which half becomes resident.
+    pub compile_memory_bytes: u64,
+    /// Bytes of machine code that are taken from a child process. Default 256 MiB.
+    pub max_compiled_bytes: u64,
+    /// Components that are compiled at one time. Default one for each two cores, at least one and
+    /// at most four.
     pub concurrent_compilations: usize,
+    /// Components that wait for the compiler at most, those of all namespaces together. Default 256.
+    pub queued_compilations: usize,
     /// Whether one component is compiled by all cores. Default true: on two cores a rule of 110 KB takes
     /// 235 ms instead of 435 ms, and a swap waits for it; decisions share the cores with it meanwhile.
     pub parallel_compilation: bool,
@@ -142,12 +157,17 @@ impl Default for EngineConfig {
             ceiling: Limits::default_ceiling(),
             max_component_bytes: 32 * MIB,
             max_functions: 100_000,
-            max_function_bytes: 256 << 10,
+            max_function_bytes: 512 << 10,
             max_function_work: 5_000_000,
             max_work: 200_000_000,
             max_items: 100_000,
             stage_timeout: Duration::from_secs(60),
-            concurrent_compilations: 1,
+            compiler: Compiler::default(),
+            compile_timeout: Duration::from_secs(120),
+            compile_memory_bytes: 1280 * MIB,
+            max_compiled_bytes: 256 * MIB,
+            concurrent_compilations: std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 4)),
+            queued_compilations: 256,
             parallel_compilation: true,
             cache: None,
             probe_inputs: 16,

@@ -1,12 +1,16 @@
 //! What a policy says about itself, checked. Touches nothing. Made at load from `describe`.
 
-use crate::abi::DescriptionOut;
+use crate::abi::{DescriptionOut, StateVersionsOut};
 use crate::error::LoadError;
 use crate::schema::ParamsSchema;
 use serde_json::Value;
+use weir_core::state::StateVersions;
 
 /// Series that one policy may ask for.
 const MAX_SERIES: usize = 64;
+
+/// Older versions of state that one policy may read.
+const MAX_READS: usize = 16;
 
 /// Answer of `describe`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub struct Description {
     pub params_schema: Option<Value>,
     /// The series that the policy reads.
     pub series: Vec<SeriesNeed>,
+    /// Which state it writes and can read.
+    pub state: StateVersions,
 }
 
 /// A series that a policy reads.
@@ -49,10 +55,26 @@ impl Description {
             }
             series.push(SeriesNeed { name: need.name, required: need.required });
         }
+        let state = state_versions(out.state)?;
         let schema = ParamsSchema::parse(&out.params_schema)?;
         let params_schema = schema.document().cloned();
-        Ok((Self { name: out.name, version: out.version, summary: out.summary, params_schema, series }, schema))
+        Ok((Self { name: out.name, version: out.version, summary: out.summary, params_schema, series, state }, schema))
     }
+}
+
+/// What is told of the state; nothing told is version 0, which reads what the same bytes wrote.
+fn state_versions(out: Option<StateVersionsOut>) -> Result<StateVersions, LoadError> {
+    let Some(StateVersionsOut { version, reads }) = out else { return Ok(StateVersions::default()) };
+    if version == 0 {
+        return Err(invalid("tells state version 0, which is what a policy without versions writes: begin with 1, or tell none".to_owned()));
+    }
+    if reads.len() > MAX_READS {
+        return Err(invalid(format!("reads {} versions of state, at most {MAX_READS} are allowed", reads.len())));
+    }
+    if let Some(newer) = reads.iter().find(|read| **read > version) {
+        return Err(invalid(format!("reads state version {newer}, which is newer than the {version} that it writes: raise its own")));
+    }
+    Ok(StateVersions::new(version, reads))
 }
 
 fn invalid(problem: String) -> LoadError {

@@ -131,6 +131,39 @@ pub enum LoadError {
     #[error("the component does not compile: {0}")]
     CompileFailed(String),
 
+    /// The compiler took too long, and was ended.
+    #[error("compiling the component took longer than {} s, and was ended: split its largest functions, build it smaller, or raise the operator's --compile-timeout", after.as_secs())]
+    CompileTimedOut {
+        /// How long it had.
+        after: Duration,
+    },
+
+    /// The compiler wanted more memory than it may have.
+    #[error("compiling the component takes more than {} MiB of memory: split its largest functions, build it smaller, or raise the operator's --compile-memory", limit >> 20)]
+    CompileOutOfMemory {
+        /// Bytes that it had.
+        limit: u64,
+    },
+
+    /// The compiler came to an end without a result.
+    #[error(
+        "the compiler gave up on the component ({0}): components inside it that call each other are not supported; if there are none, report it together with the component"
+    )]
+    CompilerCrashed(String),
+
+    /// Somebody ended the compiler, or it could not be started. May pass by itself.
+    #[error(
+        "the compiler was not left to finish ({0}), and is started again later: when the kernel ends it, the pod needs more memory, or the operator a smaller --compile-memory"
+    )]
+    CompilerKilled(String),
+
+    /// Too many wait for the compiler. Passes by itself.
+    #[error("{waiting} modules wait for the compiler already, and this one has to be tried again later: ship fewer new modules at once")]
+    CompileQueueFull {
+        /// How many may wait.
+        waiting: usize,
+    },
+
     /// A stage did not end in time.
     #[error("{stage} the component took longer than {} s: build it smaller, or raise the operator's timeout", after.as_secs())]
     TimedOut {
@@ -174,6 +207,15 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// The reasons for which a module has no machine code.
+    pub const OF_COMPILER: [&str; 6] = ["CompileFailed", "CompileTimedOut", "CompileOutOfMemory", "CompilerCrashed", "CompilerKilled", "CompileQueueFull"];
+
+    /// Whether the same module may be taken into use when it is tried again, without anybody changing anything.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::CompilerKilled(_) | Self::CompileQueueFull { .. })
+    }
+
     /// The stable CamelCase word for conditions, Events and metrics.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
@@ -194,6 +236,11 @@ impl LoadError {
             Self::WrongTypes { .. } => "WrongTypes",
             Self::TooComplex(_) => "TooComplex",
             Self::CompileFailed(_) => "CompileFailed",
+            Self::CompileTimedOut { .. } => "CompileTimedOut",
+            Self::CompileOutOfMemory { .. } => "CompileOutOfMemory",
+            Self::CompilerCrashed(_) => "CompilerCrashed",
+            Self::CompilerKilled(_) => "CompilerKilled",
+            Self::CompileQueueFull { .. } => "CompileQueueFull",
             Self::TimedOut { .. } => "LoadTimedOut",
             Self::DescribeFailed(_) => "DescribeFailed",
             Self::InvalidDescription(_) => "InvalidDescription",

@@ -33,7 +33,8 @@
 //! |---|---|
 //! | [`kind`] | what a policy decides on |
 //! | [`config`] | limits of one call, and how the engine is set up |
-//! | [`engine`] | the engine of a process: pool, compiler, compiled code in use and on disk |
+//! | [`engine`] | the engine of a process: pool, queue of the compiler, compiled code in use |
+//! | [`compiler`] | this process or a child process compiles |
 //! | [`load`] | from bytes to a policy, stage by stage |
 //! | [`unpack`] | gzip and zstd, bounded |
 //! | [`error`] | why a policy was refused, for people and for conditions |
@@ -48,7 +49,9 @@ mod abi;
 mod admission;
 pub mod cache;
 mod call;
+mod compile;
 mod compiled;
+pub mod compiler;
 mod complexity;
 pub mod config;
 pub mod description;
@@ -61,6 +64,8 @@ pub mod load;
 mod meter;
 pub mod policy;
 mod probe;
+mod queue;
+mod refit;
 mod runtime;
 mod schema;
 pub mod slot;
@@ -76,6 +81,8 @@ mod fuzz;
 #[cfg(test)]
 mod schema_fuzz;
 
+pub use call::thread_time;
+pub use compiler::{Compiler, Program};
 pub use config::{CacheConfig, EngineConfig, Limits};
 pub use description::{Description, SeriesNeed};
 pub use engine::{CompiledFrom, Engine};
@@ -86,5 +93,5 @@ pub use load::{Candidate, Loading, StageTimes};
 pub use policy::Policy;
 pub use runtime::EngineError;
 pub use schema::canonical;
-pub use slot::{LoadOutcome, LoadReport, PolicySlot, Ready};
+pub use slot::{LoadOutcome, LoadReport, PolicySlot, Prepared, Ready};
 pub use wasi::Wasi;

@@ -1,7 +1,7 @@
 //! From bytes to a policy that may decide, stage by stage: unpack → digest → signature → inspect → compile →
 //! `describe` → params against its schema → probe on recent inputs. The first stage that fails ends
-//! it with a [`LoadError`]. Touches the compiler and the Wasm engine, on threads for blocking work,
-//! never on the decision path. Called by [`crate::slot`], and directly by simulator and replay.
+//! it with a [`LoadError`]. Touches the Wasm engine and, through [`crate::compile`], the compiler, on
+//! threads for blocking work, never on the decision path. Called by [`crate::slot`], and directly by simulator and replay.
 
 use crate::abi;
 use crate::call;
@@ -10,7 +10,6 @@ use crate::config::Limits;
 use crate::description::Description;
 use crate::engine::{CompiledFrom, Engine, Inner};
 use crate::error::LoadError;
-use crate::inspect::inspect;
 use crate::kind::PolicyKind;
 use crate::policy::Policy;
 use crate::probe::{Probe, probe};
@@ -55,7 +54,9 @@ pub struct StageTimes {
     pub verify: Duration,
     /// Looking at imports, exports and size.
     pub inspect: Duration,
-    /// Compiling, or getting compiled code; without the wait for other compilations.
+    /// Waiting for a turn in the queue of the compiler.
+    pub queue: Duration,
+    /// Compiling, or getting compiled code.
     pub compile: Duration,
     /// The call of `describe`.
     pub describe: Duration,
@@ -84,11 +85,12 @@ pub struct Loading {
     pub stages: StageTimes,
 }
 
-/// A component whose bytes are trusted to be what they should be.
-#[derive(Debug)]
+/// A component whose bytes are trusted to be what they should be, and what it is to be loaded as.
+#[derive(Clone, Debug)]
 pub(crate) struct Unpacked {
     pub(crate) bytes: Bytes,
     pub(crate) digest: Digest,
+    pub(crate) kind: PolicyKind,
 }
 
 impl Engine {
@@ -106,8 +108,8 @@ impl Engine {
         Loading { result, stages }
     }
 
-    /// The same on the calling thread, for a simulator or a replay. Waits for no other compilation
-    /// and sets no bound on the time of a stage.
+    /// The same on the calling thread and with the compiler of this process, for a simulator or a replay.
+    /// Waits for no other compilation and sets no bound on the time of a stage.
     ///
     /// # Errors
     /// In [`Loading::result`].
@@ -116,11 +118,11 @@ impl Engine {
         let mut stages = StageTimes::default();
         let begun = Instant::now();
         let result = self.0.unpack(candidate, &mut stages).and_then(|unpacked| {
-            let compiled = self.0.compile_stage(&unpacked, candidate.kind, candidate.wasi, &mut stages)?;
+            let compiled = self.0.compile_blocking(&unpacked, candidate.wasi, &mut stages)?;
             self.0.describe_stage(candidate, &unpacked.digest, compiled, &mut stages)
         });
         let probes: Vec<Probe> = probes.iter().cloned().map(Probe::from).collect();
-        let result = result.and_then(|policy| probe(&policy, &probes, &mut stages).map(|()| Arc::new(policy)));
+        let result = result.and_then(|policy| probe(&policy, &probes, None, &mut stages).map(|()| Arc::new(policy)));
         stages.total = begun.elapsed();
         Loading { result, stages }
     }
@@ -148,41 +150,24 @@ impl Engine {
 
     async fn load_stages(&self, candidate: &Candidate, probes: Vec<Probe>, stages: &mut StageTimes) -> Result<Arc<Policy>, LoadError> {
         let unpacked = self.unpack(candidate, stages).await?;
-        self.load_unpacked(candidate, unpacked, probes, stages).await
+        self.load_unpacked(candidate, unpacked, (probes, None), stages).await
     }
 
     pub(crate) async fn load_unpacked(
         &self,
         candidate: &Candidate,
         unpacked: Unpacked,
-        probes: Vec<Probe>,
+        (probes, before): (Vec<Probe>, Option<Arc<Policy>>),
         stages: &mut StageTimes,
     ) -> Result<Arc<Policy>, LoadError> {
-        let (digest, kind, wasi) = (unpacked.digest, candidate.kind, candidate.wasi);
-        let compiled = match self.0.shared(&digest, kind) {
-            Some(compiled) => {
-                // Whoever runs it already may have been granted more than this one.
-                compiled.imports.admit(wasi)?;
-                stages.compiled = CompiledFrom::Memory;
-                compiled
-            }
-            None => {
-                let permit = Arc::clone(&self.0.compiling).acquire_owned().await.map_err(internal)?;
-                self.stage("compiling", stages, move |inner, stages| {
-                    // Held until the compiler is done, also when nobody waits any more: a slow
-                    // component never makes two compilations of one.
-                    let _permit = permit;
-                    inner.compile_stage(&unpacked, kind, wasi, stages)
-                })
-                .await?
-            }
-        };
+        let digest = unpacked.digest;
+        let compiled = self.compile_stage(&candidate.object.namespace, unpacked, candidate.wasi, stages).await?;
         let described = candidate.clone();
         let policy = self.stage("describing", stages, move |inner, stages| inner.describe_stage(&described, &digest, compiled, stages)).await?;
-        self.stage("probing", stages, move |_, stages| probe(&policy, &probes, stages).map(|()| Arc::new(policy))).await
+        self.stage("probing", stages, move |_, stages| probe(&policy, &probes, before.as_deref(), stages).map(|()| Arc::new(policy))).await
     }
 
-    async fn stage<R: Send + 'static>(
+    pub(crate) async fn stage<R: Send + 'static>(
         &self,
         name: &'static str,
         stages: &mut StageTimes,
@@ -227,26 +212,13 @@ impl Inner {
                 let shipped_matches = Digest::of(&candidate.bytes) == wanted;
                 Err(LoadError::DigestMismatch { wanted, actual: digest, shipped_matches })
             }
-            _ => Ok(Unpacked { bytes, digest }),
+            _ => Ok(Unpacked { bytes, digest, kind: candidate.kind }),
         };
         stages.unpack = begun.elapsed();
         result
     }
 
-    fn compile_stage(&self, unpacked: &Unpacked, kind: PolicyKind, wasi: Wasi, stages: &mut StageTimes) -> Result<Arc<Compiled>, LoadError> {
-        let begun = Instant::now();
-        let inspected = inspect(&unpacked.bytes, kind, wasi, &self.config);
-        stages.inspect = begun.elapsed();
-        let imports = inspected?;
-        let begun = Instant::now();
-        let compiled = self.compile(&unpacked.digest, kind, imports, &unpacked.bytes);
-        stages.compile = begun.elapsed();
-        let (compiled, from) = compiled?;
-        stages.compiled = from;
-        Ok(compiled)
-    }
-
-    fn describe_stage(&self, candidate: &Candidate, digest: &Digest, compiled: Arc<Compiled>, stages: &mut StageTimes) -> Result<Policy, LoadError> {
+    pub(crate) fn describe_stage(&self, candidate: &Candidate, digest: &Digest, compiled: Arc<Compiled>, stages: &mut StageTimes) -> Result<Policy, LoadError> {
         let limits = candidate.limits.capped_by(&self.config.ceiling);
         let begun = Instant::now();
         let described = compiled.check_types(&self.runtime, &limits).and_then(|()| {

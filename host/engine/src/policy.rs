@@ -69,6 +69,14 @@ impl Policy {
         self.compiled.component_bytes
     }
 
+    /// Bytes of its machine code and what belongs to it, in memory as long as anybody holds a policy of
+    /// these bytes.
+    #[must_use]
+    pub fn compiled_bytes(&self) -> u64 {
+        let image = self.compiled.pre.component().image_range();
+        image.end.addr().saturating_sub(image.start.addr()) as u64
+    }
+
     pub(crate) fn judge(&self, result: Result<abi::DecideResult, Failure>) -> Outcome {
         match result {
             Err(failure) => Outcome::Failure(self.named(failure)),

@@ -9,6 +9,7 @@ use std::time::Instant;
 use weir_core::ids::{ObjectRef, UnixMs};
 use weir_core::placement::{PlacementInput, PlacementOutcome, PlacementPolicy as _};
 use weir_core::scaling::{Failure, FailureKind, Outcome, ScalingInput, ScalingPolicy as _};
+use weir_core::state;
 
 /// The input of a recent decision.
 #[derive(Clone, Debug)]
@@ -43,6 +44,21 @@ impl Probe {
             Self::Placement(input) => &input.object,
         }
     }
+
+    fn state(&self) -> &[u8] {
+        match self {
+            Self::Scaling(input) => &input.state,
+            Self::Placement(input) => &input.state,
+        }
+    }
+
+    fn with(&self, params: &str, state: Vec<u8>) -> Self {
+        let params = params.to_owned();
+        match self {
+            Self::Scaling(input) => Self::Scaling(ScalingInput { params, state, ..input.clone() }),
+            Self::Placement(input) => Self::Placement(Box::new(PlacementInput { params, state, ..(**input).clone() })),
+        }
+    }
 }
 
 /// What a policy answered to a probe.
@@ -52,16 +68,14 @@ enum Answer {
     Failure(Failure),
 }
 
-/// As at its first decision: with its own params, and without a state that another rule left.
 fn ask(policy: &Policy, probe: &Probe) -> Answer {
-    let (params, state) = (policy.params().to_owned(), Vec::new());
     match probe {
-        Probe::Scaling(input) => match policy.decide(&ScalingInput { params, state, ..input.clone() }).outcome {
+        Probe::Scaling(input) => match policy.decide(input).outcome {
             Outcome::Proposal(_) => Answer::Proposal,
             Outcome::Refusal(_) => Answer::Refusal,
             Outcome::Failure(failure) => Answer::Failure(failure),
         },
-        Probe::Placement(input) => match policy.place(&PlacementInput { params, state, ..(**input).clone() }).outcome {
+        Probe::Placement(input) => match policy.place(input).outcome {
             PlacementOutcome::Proposal(_) => Answer::Proposal,
             PlacementOutcome::Refusal(_) => Answer::Refusal,
             PlacementOutcome::Failure(failure) => Answer::Failure(failure),
@@ -80,10 +94,11 @@ fn ask_unhurried(policy: &Policy, probe: &Probe) -> Answer {
 
 /// Lets a policy decide on inputs that were seen of late. A proposal and a refusal are answers; a
 /// failure on any of them refuses the policy.
-pub(crate) fn probe(policy: &Policy, probes: &[Probe], stages: &mut StageTimes) -> Result<(), LoadError> {
+pub(crate) fn probe(policy: &Policy, probes: &[Probe], before: Option<&Policy>, stages: &mut StageTimes) -> Result<(), LoadError> {
     let begun = Instant::now();
     let (mut failed, mut first) = (0, None);
-    for probe in probes {
+    let probes = as_handed(policy, probes, before);
+    for probe in &probes {
         match ask_unhurried(policy, probe) {
             Answer::Proposal => {}
             Answer::Refusal => stages.refusals += 1,
@@ -99,4 +114,14 @@ pub(crate) fn probe(policy: &Policy, probes: &[Probe], stages: &mut StageTimes) 
         None => Ok(()),
         Some((object, detail)) => Err(LoadError::ProbeFailed { failed, tried: probes.len(), object, detail }),
     }
+}
+
+/// The inputs as they would reach the policy: with its own params, and without a state, as at a first
+/// decision; and once more with the state that the policy `before` remembers, where this one reads it.
+fn as_handed(policy: &Policy, probes: &[Probe], before: Option<&Policy>) -> Vec<Probe> {
+    let own = (&policy.stamp, &policy.description.state);
+    let reads = before.is_some_and(|before| state::reads(own, (&before.stamp, before.description.state.version())));
+    let fresh = probes.iter().map(|probe| probe.with(&policy.params, Vec::new()));
+    let carried = probes.iter().filter(|probe| reads && !probe.state().is_empty()).map(|probe| probe.with(&policy.params, probe.state().to_vec()));
+    fresh.chain(carried).collect()
 }

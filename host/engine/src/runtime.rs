@@ -35,12 +35,16 @@ pub enum EngineError {
 }
 
 pub(crate) fn start(config: &EngineConfig) -> Result<Runtime, EngineError> {
-    let engine = wasmtime::Engine::new(&settings(config)).map_err(|error| EngineError::Wasm(format!("{error:#}")))?;
+    let mut settings = compile_only(config);
+    settings.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
+    let engine = wasmtime::Engine::new(&settings).map_err(|error| EngineError::Wasm(format!("{error:#}")))?;
     let ticker = Ticker::start(&engine)?;
     Ok(Runtime { engine, ticker, admission: Admission::new(config.concurrent_instances.max(1)) })
 }
 
-fn settings(config: &EngineConfig) -> Config {
+/// Everything that machine code depends on. Without the pool, which only instances need: a process that
+/// compiles reserves no address space for them.
+pub(crate) fn compile_only(config: &EngineConfig) -> Config {
     let mut settings = Config::new();
     settings
         .strategy(Strategy::Cranelift)
@@ -50,8 +54,7 @@ fn settings(config: &EngineConfig) -> Config {
         .memory_guaranteed_dense_image_size(SPARSE_IMAGE)
         .max_wasm_stack(MAX_WASM_STACK)
         .consume_fuel(true)
-        .epoch_interruption(true)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
+        .epoch_interruption(true);
     deterministic(&mut settings);
     settings
 }

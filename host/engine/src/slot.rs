@@ -144,12 +144,13 @@ impl PolicySlot {
     }
 
     /// The stages without the exchange, for a policy that is on trial first.
-    ///
-    /// # Errors
-    /// The stage that refused it.
-    pub async fn prepare_signed(&self, candidate: &Candidate, trust: &Trust) -> Result<Ready, LoadError> {
+    pub async fn prepare_signed(&self, candidate: &Candidate, trust: &Trust) -> Prepared {
         let _one = self.loading.lock().await;
-        self.prepare_or_same(candidate, trust, &mut StageTimes::default()).await
+        let begun = std::time::Instant::now();
+        let mut stages = StageTimes::default();
+        let result = self.prepare_or_same(candidate, trust, &mut stages).await;
+        stages.total = begun.elapsed();
+        Prepared { result, stages }
     }
 
     /// Lets a prepared policy run. The next call of [`Self::current`] gives it.
@@ -169,7 +170,7 @@ impl PolicySlot {
         if let Some(running) = self.current().filter(|running| self.is_same(running, candidate, &unpacked)) {
             return Ok(Ready::Same(running));
         }
-        self.engine.load_unpacked(candidate, unpacked, self.probes(), stages).await.map(Ready::New)
+        self.engine.load_unpacked(candidate, unpacked, (self.probes(), self.current()), stages).await.map(Ready::New)
     }
 
     fn is_same(&self, running: &Policy, candidate: &Candidate, unpacked: &Unpacked) -> bool {
@@ -185,6 +186,15 @@ impl PolicySlot {
     fn probes(&self) -> Vec<Probe> {
         self.recent.lock().iter().cloned().collect()
     }
+}
+
+/// What came of [`PolicySlot::prepare_signed`].
+#[derive(Debug)]
+pub struct Prepared {
+    /// What may run, or the stage that refused it.
+    pub result: Result<Ready, LoadError>,
+    /// What each stage took; no exchange is among them.
+    pub stages: StageTimes,
 }
 
 /// A policy that may run.

@@ -6,6 +6,7 @@ mod common;
 use common::{Guest, candidate, component, engine, input, load};
 use serde_json::json;
 use weir_core::scaling::{Outcome, Proposal, Refusal, ScalingPolicy};
+use weir_core::state::StateVersions;
 use weir_engine::{CacheConfig, CompiledFrom, Engine, EngineConfig, source};
 
 fn proposal(outcome: &Outcome) -> &Proposal {
@@ -140,6 +141,16 @@ fn nothing_that_a_call_leaves_in_memory_is_there_at_the_next() {
     let policy = Guest::deciding(body).load();
     for _ in 0..50 {
         assert_eq!(proposal(&policy.decide(&input()).outcome).replicas, 1);
+    }
+}
+
+#[test]
+fn the_versions_of_a_state_come_out_as_the_guest_tells_them() {
+    for (told, versions) in
+        [(None, StateVersions::default()), (Some((1, vec![])), StateVersions::new(1, vec![])), (Some((3, vec![2, 0, 3])), StateVersions::new(3, vec![0, 2]))]
+    {
+        let policy = Guest { state_versions: told.clone(), ..Guest::default() }.load();
+        assert_eq!(policy.description().state, versions, "{told:?}");
     }
 }
 

@@ -163,6 +163,9 @@ fn a_description_that_cannot_be_used_is_refused_with_why() {
         (Guest { schema: json!({"type": "nonsense"}).to_string(), ..guest() }, "not a JSON Schema"),
         (Guest { schema: json!({"$ref": "https://example.com/x"}).to_string(), ..guest() }, "nothing is ever fetched"),
         (Guest { schema: format!("{{\"description\":\"{}\"}}", "x".repeat(70_000)), ..guest() }, "bytes"),
+        (Guest { state_versions: Some((0, vec![])), ..guest() }, "begin with 1, or tell none"),
+        (Guest { state_versions: Some((1, vec![2])), ..guest() }, "newer than the 1 that it writes"),
+        (Guest { state_versions: Some((20, (0..17).collect())), ..guest() }, "at most 16"),
     ] {
         refused(&guest.build(), "InvalidDescription", &[word]);
     }

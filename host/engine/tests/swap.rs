@@ -3,13 +3,14 @@
 
 mod common;
 
+use bytes::Bytes;
 use common::{Guest, candidate, engine, input};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use weir_core::ids::UnixMs;
-use weir_core::scaling::{Outcome, ScalingPolicy};
+use weir_core::scaling::{Outcome, ScalingInput, ScalingPolicy};
 use weir_engine::verify::Trust;
 use weir_engine::{Candidate, Limits, LoadOutcome, PolicySlot, Ready};
 
@@ -144,11 +145,48 @@ async fn probes_are_the_newest_inputs_and_no_more_than_the_ring_holds() {
 }
 
 #[tokio::test]
+async fn a_module_is_probed_on_the_states_that_it_says_it_can_read() {
+    // It trips over any state.
+    let body = "(if (i32.load offset=156 (local.get $in)) (then (unreachable))) (i32.const 256)";
+    let next = |version, reads| Guest { state_versions: Some((version, reads)), ..Guest::deciding(body) };
+    for (next, refused) in
+        [(next(2, vec![1]), true), (next(1, vec![]), true), (next(2, vec![]), false), (Guest { name: "other".to_owned(), ..next(1, vec![]) }, false)]
+    {
+        let slot = PolicySlot::new(engine());
+        slot.load(&candidate(&Guest { state_versions: Some((1, vec![])), ..numbered(5) }.build())).await;
+        slot.observe(&ScalingInput { state: vec![7], ..input() });
+        let told = next.state_versions.clone();
+        let outcome = slot.load(&candidate(&next.build())).await.outcome;
+        match outcome {
+            LoadOutcome::Refused { error, .. } => assert!(refused && error.reason() == "ProbeFailed", "{told:?}: {error}"),
+            outcome => assert!(!refused, "{told:?}: {outcome:?}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_policy_can_be_prepared_beside_the_running_one_and_swapped_in_later() {
     let slot = PolicySlot::new(engine());
     slot.load(&candidate(&numbered(5).build())).await;
-    let Ready::New(beside) = slot.prepare_signed(&candidate(&numbered(6).build()), &Trust::default()).await.unwrap() else { panic!("it is another one") };
+    let Ready::New(beside) = slot.prepare_signed(&candidate(&numbered(6).build()), &Trust::default()).await.result.unwrap() else {
+        panic!("it is another one")
+    };
     assert_eq!(slot.current().unwrap().stamp().version, "5");
     assert_eq!(slot.swap(beside).unwrap().stamp().version, "5");
     assert_eq!(slot.current().unwrap().stamp().version, "6");
+}
+
+#[tokio::test]
+async fn the_code_of_a_policy_is_fitted_to_other_params_and_refuses_those_that_do_not_fit() {
+    let schema = json!({ "type": "object", "properties": { "a": { "type": "integer" } }, "additionalProperties": false });
+    let first = Candidate { params: json!({ "a": 1 }), ..candidate(&Guest { schema: schema.to_string(), ..numbered(7) }.build()) };
+    let engine = engine();
+    let policy = engine.load(&first, &[]).await.result.unwrap();
+    assert!(policy.compiled_bytes() > 1000, "{}", policy.compiled_bytes());
+    let other = Candidate { bytes: Bytes::new(), params: json!({ "a": 2 }), limits: Limits { fuel: 1_000_000, ..Limits::default() }, ..first.clone() };
+    let fitted = engine.refit(&policy, &other).await.unwrap();
+    assert_eq!((fitted.stamp(), fitted.params(), fitted.limits().fuel), (policy.stamp(), r#"{"a":2}"#, 1_000_000));
+    assert!(matches!(fitted.decide(&input()).outcome, Outcome::Proposal(proposal) if proposal.replicas == 7));
+    let refused = engine.refit(&policy, &Candidate { params: json!({ "b": 2 }), ..other }).await.unwrap_err();
+    assert_eq!(refused.reason(), "InvalidParams");
 }

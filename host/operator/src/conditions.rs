@@ -10,6 +10,12 @@ pub fn time(at: UnixMs) -> Time {
     Time(k8s_openapi::jiff::Timestamp::from_second(at.0.div_euclid(1000)).unwrap_or_default())
 }
 
+/// Unix milliseconds of a Kubernetes time.
+#[must_use]
+pub fn millis(time: &Time) -> UnixMs {
+    UnixMs(time.0.as_millisecond())
+}
+
 /// Status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {

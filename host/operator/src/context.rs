@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::index::Index;
 use crate::policies::Policies;
+use crate::pool::Pool;
 use crate::shell::events::Recorder;
 use crate::shell::leader::Leadership;
 use crate::shell::metrics::Metrics;
@@ -41,9 +42,9 @@ pub struct Context {
     pub http: HttpClients,
     /// Whether this process may write.
     pub leadership: Leadership,
-    /// Places for policy calls.
-    pub decisions: Arc<Semaphore>,
-    /// The place for policy calls beside the live ones: comparisons of trials.
+    /// Places for policy calls that are not known to be quick.
+    pub pool: Arc<Pool>,
+    /// The place for policy calls beside the live ones: comparisons of trials, probes of a module that kept failing.
     pub beside: Arc<Semaphore>,
     /// Start of the process, zero of the monotonic clock.
     pub start: Instant,

@@ -6,9 +6,10 @@
 //! is older than the one already held is left out: an actor feeds what the API server answered to
 //! its own writes, and the watch may still be behind.
 
+use crate::groups::Groups;
 use crate::views::{PodView, Selector, WorkloadKey, WorkloadView};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use weir_core::ids::ObjectRef;
 
@@ -41,14 +42,14 @@ struct Processor {
 #[derive(Default)]
 pub struct Index {
     processors: HashMap<ObjectRef, Processor>,
-    by_workload: HashMap<WorkloadKey, BTreeSet<ObjectRef>>,
+    by_workload: Groups<WorkloadKey, ObjectRef>,
     /// Processors with a selector, by namespace: they are asked about every pod of it.
-    adopting: HashMap<Arc<str>, BTreeSet<ObjectRef>>,
+    adopting: Groups<Arc<str>, ObjectRef>,
     workloads: HashMap<WorkloadKey, Arc<WorkloadView>>,
     /// Workloads by the processor that their label names.
-    labelled: HashMap<ObjectRef, BTreeSet<WorkloadKey>>,
-    pods: HashMap<Arc<str>, BTreeMap<Arc<str>, Arc<PodView>>>,
-    autoscalers: HashMap<WorkloadKey, BTreeMap<String, Autoscaler>>,
+    labelled: Groups<ObjectRef, WorkloadKey>,
+    pods: Groups<Arc<str>, Arc<str>, Arc<PodView>>,
+    autoscalers: Groups<WorkloadKey, String, Autoscaler>,
     autoscaler_targets: HashMap<ObjectRef, WorkloadKey>,
     own: HashMap<(&'static str, ObjectRef), Own>,
 }
@@ -73,14 +74,12 @@ impl Index {
         }
         self.unregister(object);
         let mut members = Members { workload: self.workloads.get(&workload).cloned(), ..Members::default() };
-        members.autoscalers = self.autoscalers.get(&workload).map(|all| all.values().cloned().collect()).unwrap_or_default();
-        if let Some(pods) = self.pods.get(object.namespace.as_str()) {
-            let ours = pods.values().filter(|pod| belongs(pod, object, selector.as_ref()));
-            members.pods = ours.map(|pod| (pod.name.clone(), pod.clone())).collect();
-        }
-        self.by_workload.entry(workload.clone()).or_default().insert(object.clone());
+        members.autoscalers = self.autoscalers.of(&workload).map(|(_, autoscaler)| autoscaler.clone()).collect();
+        let ours = self.pods.of(object.namespace.as_str()).filter(|(_, pod)| belongs(pod, object, selector.as_ref()));
+        members.pods = ours.map(|(name, pod)| (name.clone(), pod.clone())).collect();
+        self.by_workload.insert(workload.clone(), object.clone(), ());
         if selector.is_some() {
-            self.adopting.entry(object.namespace.as_str().into()).or_default().insert(object.clone());
+            self.adopting.insert(object.namespace.as_str().into(), object.clone(), ());
         }
         self.processors.insert(object.clone(), Processor { workload, selector, members: Arc::new(members) });
     }
@@ -88,18 +87,8 @@ impl Index {
     /// Forgets a processor.
     pub fn unregister(&mut self, object: &ObjectRef) {
         let Some(known) = self.processors.remove(object) else { return };
-        if let Some(adopting) = self.adopting.get_mut(object.namespace.as_str()).filter(|_| known.selector.is_some()) {
-            adopting.remove(object);
-            if adopting.is_empty() {
-                self.adopting.remove(object.namespace.as_str());
-            }
-        }
-        if let Some(users) = self.by_workload.get_mut(&known.workload) {
-            users.remove(object);
-            if users.is_empty() {
-                self.by_workload.remove(&known.workload);
-            }
-        }
+        self.adopting.remove(object.namespace.as_str(), object);
+        self.by_workload.remove(&known.workload, object);
     }
 
     /// How many processors there are.
@@ -130,7 +119,7 @@ impl Index {
     #[must_use]
     pub fn rival(&self, object: &ObjectRef) -> Option<ObjectRef> {
         let known = self.processors.get(object)?;
-        self.by_workload.get(&known.workload)?.iter().next().filter(|first| *first != object).cloned()
+        self.by_workload.of(&known.workload).next().map(|(first, ())| first).filter(|first| *first != object).cloned()
     }
 
     /// Takes a workload in.
@@ -145,7 +134,7 @@ impl Index {
         if before != label {
             self.unlabel(before, &key);
             if let Some(processor) = label {
-                self.labelled.entry(processor).or_default().insert(key.clone());
+                self.labelled.insert(processor, key.clone(), ());
             }
         }
         self.with_users(&key, |members| members.workload = Some(view.clone()))
@@ -159,31 +148,26 @@ impl Index {
     }
 
     fn unlabel(&mut self, processor: Option<ObjectRef>, key: &WorkloadKey) {
-        let Some(processor) = processor else { return };
-        if let Some(all) = self.labelled.get_mut(&processor) {
-            all.remove(key);
-            if all.is_empty() {
-                self.labelled.remove(&processor);
-            }
+        if let Some(processor) = processor {
+            self.labelled.remove(&processor, key);
         }
     }
 
     /// Workloads that carry the label of a processor and are not the one that it refers to now.
     #[must_use]
     pub fn strays(&self, object: &ObjectRef, workload: &WorkloadKey) -> Vec<Arc<WorkloadView>> {
-        let all = self.labelled.get(object).into_iter().flatten();
-        all.filter(|key| *key != workload).filter_map(|key| self.workloads.get(key).cloned()).collect()
+        let others = self.labelled.of(object).map(|(key, ())| key).filter(|key| *key != workload);
+        others.filter_map(|key| self.workloads.get(key).cloned()).collect()
     }
 
     /// Takes a pod in.
     pub fn apply_pod(&mut self, view: PodView) -> Concerned {
         let namespace = view.namespace.clone();
-        let pods = self.pods.entry(namespace.clone()).or_default();
-        if pods.get(&view.name).is_some_and(|held| held.uid == view.uid && held.version > view.version) {
+        if self.pods.get(&namespace, &view.name).is_some_and(|held| held.uid == view.uid && held.version > view.version) {
             return Vec::new();
         }
         let view = Arc::new(view);
-        pods.insert(view.name.clone(), view.clone());
+        self.pods.insert(namespace.clone(), view.name.clone(), view.clone());
         let mut concerned = Vec::new();
         // Own pods name their processor; only adopted workloads have to be searched.
         if let Some(owner) = &view.processor {
@@ -193,7 +177,7 @@ impl Index {
                 concerned.push(object);
             }
         }
-        for object in self.adopting.get(&namespace).into_iter().flatten() {
+        for (object, ()) in self.adopting.of(&namespace) {
             let Some(processor) = self.processors.get_mut(object) else { continue };
             if belongs(&view, object, processor.selector.as_ref()) {
                 Arc::make_mut(&mut processor.members).pods.insert(view.name.clone(), view.clone());
@@ -208,12 +192,7 @@ impl Index {
 
     /// Forgets a pod.
     pub fn delete_pod(&mut self, namespace: &str, name: &str) -> Concerned {
-        let Some(pods) = self.pods.get_mut(namespace) else { return Vec::new() };
-        let removed = pods.remove(name);
-        if pods.is_empty() {
-            self.pods.remove(namespace);
-        }
-        let Some(removed) = removed else { return Vec::new() };
+        let Some(removed) = self.pods.remove(namespace, name) else { return Vec::new() };
         if let Some(owner) = &removed.processor {
             let object = ObjectRef::new(namespace, owner.as_ref());
             if let Some(processor) = self.processors.get_mut(&object).filter(|processor| processor.selector.is_none()) {
@@ -221,7 +200,7 @@ impl Index {
             }
         }
         let mut concerned = Vec::new();
-        for object in self.adopting.get(namespace).into_iter().flatten() {
+        for (object, ()) in self.adopting.of(namespace) {
             let Some(processor) = self.processors.get_mut(object).filter(|processor| processor.members.pods.contains_key(name)) else { continue };
             Arc::make_mut(&mut processor.members).pods.remove(name);
             concerned.push(object.clone());
@@ -266,7 +245,7 @@ impl Index {
         let title = owner
             .map_or_else(|| format!("HorizontalPodAutoscaler {name}"), |owner| format!("ScaledObject {} (through HorizontalPodAutoscaler {name})", owner.name));
         self.autoscaler_targets.insert(object, key.clone());
-        self.autoscalers.entry(key.clone()).or_default().insert(name.clone(), Autoscaler { title });
+        self.autoscalers.insert(key.clone(), name.clone(), Autoscaler { title });
         concerned.extend(self.renew_autoscalers(&key));
         concerned
     }
@@ -274,22 +253,17 @@ impl Index {
     /// Forgets a HorizontalPodAutoscaler.
     pub fn delete_autoscaler(&mut self, object: &ObjectRef) -> Concerned {
         let Some(key) = self.autoscaler_targets.remove(object) else { return Vec::new() };
-        if let Some(all) = self.autoscalers.get_mut(&key) {
-            all.remove(&object.name);
-            if all.is_empty() {
-                self.autoscalers.remove(&key);
-            }
-        }
+        self.autoscalers.remove(&key, &object.name);
         self.renew_autoscalers(&key)
     }
 
     fn renew_autoscalers(&mut self, key: &WorkloadKey) -> Concerned {
-        let all: Vec<Autoscaler> = self.autoscalers.get(key).map(|all| all.values().cloned().collect()).unwrap_or_default();
+        let all: Vec<Autoscaler> = self.autoscalers.of(key).map(|(_, autoscaler)| autoscaler.clone()).collect();
         self.with_users(key, |members| members.autoscalers.clone_from(&all))
     }
 
     fn with_users(&mut self, key: &WorkloadKey, mut change: impl FnMut(&mut Members)) -> Concerned {
-        let users: Vec<ObjectRef> = self.by_workload.get(key).map(|users| users.iter().cloned().collect()).unwrap_or_default();
+        let users: Vec<ObjectRef> = self.by_workload.of(key).map(|(user, ())| user.clone()).collect();
         for user in &users {
             if let Some(processor) = self.processors.get_mut(user) {
                 change(Arc::make_mut(&mut processor.members));
@@ -307,7 +281,7 @@ fn labelled(view: &WorkloadView) -> Option<ObjectRef> {
 fn belongs(pod: &PodView, object: &ObjectRef, selector: Option<&Selector>) -> bool {
     match selector {
         None => pod.processor.as_deref() == Some(object.name.as_str()),
-        Some(selector) => selector.matches(&pod.labels),
+        Some(selector) => selector.matches(|key| pod.labels.get(key)),
     }
 }
 

@@ -4,6 +4,7 @@
 
 use crate::context::Context;
 use futures::FutureExt as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -73,12 +74,7 @@ impl<K: Acts> Manager<K> {
         let resource = Arc::new(resource);
         let entry = entries.entry(object.clone()).or_insert_with(|| Entry { spec: watch::channel(resource.clone()).0, wake: Arc::default(), running: None });
         entry.spec.send_if_modified(|held| {
-            // A status write comes back as a change; the actor knows what it wrote.
-            let (before, after) = (held.meta(), resource.meta());
-            let news = before.generation != after.generation
-                || before.uid != after.uid
-                || before.deletion_timestamp != after.deletion_timestamp
-                || before.annotations != after.annotations;
+            let news = is_news(held.meta(), resource.meta());
             *held = resource.clone();
             news
         });
@@ -155,12 +151,22 @@ impl<K: Acts> Manager<K> {
     }
 }
 
+/// Whether the newest definition asks an actor for anything. A status write comes back as a change, too; the
+/// actor knows what it wrote.
+pub(crate) fn is_news(held: &ObjectMeta, newest: &ObjectMeta) -> bool {
+    held.generation != newest.generation
+        || held.uid != newest.uid
+        || held.deletion_timestamp != newest.deletion_timestamp
+        || held.annotations != newest.annotations
+}
+
 fn start<K: Acts>(context: &Arc<Context>, object: &ObjectRef, entry: &Entry<K>) -> Running {
     let stop = CancellationToken::new();
     let (context, object, spec, wake, stopped) = (context.clone(), object.clone(), entry.spec.clone(), entry.wake.clone(), stop.clone());
     let task = tokio::spawn(async move {
         while !stopped.is_cancelled() {
-            let actor = K::act(context.clone(), object.clone(), spec.subscribe(), wake.clone(), stopped.clone());
+            // Boxed, because the two futures around it would each hold room for it.
+            let actor = Box::pin(K::act(context.clone(), object.clone(), spec.subscribe(), wake.clone(), stopped.clone()));
             if AssertUnwindSafe(actor).catch_unwind().await.is_ok() {
                 return;
             }

@@ -10,6 +10,8 @@ use crate::context::Context;
 use crate::index::{Concerned, Index};
 use crate::manager::Manager;
 use crate::policies::{self, Policies};
+use crate::pool::Pool;
+use crate::quota::Quotas;
 use crate::shell::client;
 use crate::shell::events;
 use crate::shell::http::{self, Probes};
@@ -80,8 +82,7 @@ pub enum Error {
 /// Only at the start: what happens later is retried.
 pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken) -> Result<(), Error> {
     let client = client::connect(&config.client, &metrics).await?;
-    let engine =
-        Engine::new(EngineConfig { cache: config.cache_dir.clone().map(|folder| CacheConfig { folder, max_bytes: CACHE_BYTES }), ..EngineConfig::default() })?;
+    let engine = Engine::new(engine_config(&config))?;
     let registry = match &config.cache_dir {
         Some(folder) => OciRegistry::with_cache(&folder.join("oci"), ARTIFACT_BYTES)?,
         None => OciRegistry::without_cache(),
@@ -106,14 +107,14 @@ pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken)
     let context = Arc::new(Context {
         index: parking_lot::RwLock::new(Index::default()),
         storages: parking_lot::RwLock::new(StorageIndex::default()),
-        policies: Policies::new(engine, metrics.clone()),
+        policies: Policies::new(engine, Quotas::new(config.quotas.clone(), metrics.clone()), metrics.clone()),
         registry,
         metrics: metrics.clone(),
         events: recorder,
         scraper: Scraper::new(start),
         http: http_clients,
         leadership: leadership.clone(),
-        decisions: Arc::new(Semaphore::new(config.decision_threads)),
+        pool: Pool::new(config.decision_threads),
         beside: Arc::new(Semaphore::new(1)),
         start,
         stop: CancellationToken::new(),
@@ -170,6 +171,18 @@ pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken)
     servers.cancel();
     let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
     Ok(())
+}
+
+fn engine_config(config: &Config) -> EngineConfig {
+    let defaults = EngineConfig::default();
+    EngineConfig {
+        cache: config.cache_dir.clone().map(|folder| CacheConfig { folder, max_bytes: CACHE_BYTES }),
+        compiler: config.compile.compiler.clone(),
+        compile_timeout: config.compile.timeout,
+        compile_memory_bytes: config.compile.memory_bytes,
+        concurrent_compilations: config.compile.concurrent.unwrap_or(defaults.concurrent_compilations),
+        ..defaults
+    }
 }
 
 /// Says from time to time what a start waits for; never returns.

@@ -1,14 +1,14 @@
 //! Kubernetes objects, cut down to what decisions need. Touches nothing.
 
+use crate::labels::Labels;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, Time};
-use std::collections::BTreeMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta, Time};
 use std::fmt;
 use std::sync::Arc;
 use weir_core::health::{ContainerFacts, PodFacts};
 use weir_core::ids::UnixMs;
-use weir_crds::names;
+use weir_crds::{GROUP, names};
 
 /// Annotation on a cordoned pod: Unix milliseconds of the cordon.
 pub const ANNOTATION_CORDONED_AT: &str = "weir.dev/cordoned-at";
@@ -74,21 +74,22 @@ impl fmt::Display for WorkloadKey {
 
 /// A label selector that can be asked.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Selector(LabelSelector);
+pub struct Selector {
+    equal: Labels,
+    expressions: Box<[LabelSelectorRequirement]>,
+}
 
 impl Selector {
-    /// True when the labels fulfil all requirements. An empty selector matches nothing: Weir never
-    /// takes all pods of a namespace for those of one workload.
+    /// True when the labels, asked for one by one, fulfil all requirements. An empty selector matches
+    /// nothing: Weir never takes all pods of a namespace for those of one workload.
     #[must_use]
-    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        let equal = self.0.match_labels.iter().flatten();
-        let expressions = self.0.match_expressions.iter().flatten();
-        if equal.clone().next().is_none() && expressions.clone().next().is_none() {
+    pub fn matches<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+        if self.equal.is_empty() && self.expressions.is_empty() {
             return false;
         }
-        equal.clone().all(|(key, value)| labels.get(key) == Some(value))
-            && expressions.clone().all(|need| {
-                let value = labels.get(&need.key);
+        self.equal.iter().all(|(key, value)| label(key) == Some(value))
+            && self.expressions.iter().all(|need| {
+                let value = label(&need.key);
                 let listed = || value.is_some_and(|value| need.values.iter().flatten().any(|wanted| wanted == value));
                 match need.operator.as_str() {
                     "In" => listed(),
@@ -103,8 +104,8 @@ impl Selector {
     /// The selector as `kubectl -l` takes it, for the scale subresource.
     #[must_use]
     pub fn text(&self) -> String {
-        let equal = self.0.match_labels.iter().flatten().map(|(key, value)| format!("{key}={value}"));
-        let expressions = self.0.match_expressions.iter().flatten().map(|need| {
+        let equal = self.equal.iter().map(|(key, value)| format!("{key}={value}"));
+        let expressions = self.expressions.iter().map(|need| {
             let values = need.values.clone().unwrap_or_default().join(",");
             match need.operator.as_str() {
                 "In" => format!("{} in ({values})", need.key),
@@ -117,9 +118,9 @@ impl Selector {
     }
 }
 
-impl From<LabelSelector> for Selector {
-    fn from(selector: LabelSelector) -> Self {
-        Self(selector)
+impl From<&LabelSelector> for Selector {
+    fn from(selector: &LabelSelector) -> Self {
+        Self { equal: selector.match_labels.as_ref().into(), expressions: selector.match_expressions.clone().unwrap_or_default().into() }
     }
 }
 
@@ -153,9 +154,9 @@ pub struct WorkloadView {
     /// It is being deleted.
     pub deleting: bool,
     /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// Its annotations, without the ones that are only long.
-    pub annotations: BTreeMap<String, String>,
+    pub labels: Labels,
+    /// Those of its annotations that are Weir's.
+    pub annotations: Labels,
     /// Configuration hash of its pod template.
     pub config_hash: Option<String>,
     /// uid of the controller that owns it.
@@ -170,9 +171,6 @@ impl WorkloadView {
     }
 }
 
-/// Annotations that are long and of no use here.
-const LONG_ANNOTATIONS: [&str; 2] = ["kubectl.kubernetes.io/last-applied-configuration", "deployment.kubernetes.io/revision-history"];
-
 impl From<&Deployment> for WorkloadView {
     fn from(object: &Deployment) -> Self {
         let spec = object.spec.clone().unwrap_or_default();
@@ -185,7 +183,7 @@ impl From<&Deployment> for WorkloadView {
         view.updated = count(status.updated_replicas);
         view.available = count(status.available_replicas);
         view.config_hash = config_hash(spec.template.metadata.as_ref());
-        view.selector = spec.selector.into();
+        view.selector = (&spec.selector).into();
         let stalled = |kind: &str, reason: Option<&str>, status: &str| {
             (kind == "Progressing" && status == "False") || (kind == "ReplicaFailure" && status == "True" && reason.is_some())
         };
@@ -211,16 +209,12 @@ impl From<&StatefulSet> for WorkloadView {
         view.updated = count(status.updated_replicas);
         view.available = count(status.available_replicas);
         view.config_hash = config_hash(spec.template.metadata.as_ref());
-        view.selector = spec.selector.into();
+        view.selector = (&spec.selector).into();
         view
     }
 }
 
 fn from_meta(kind: WorkloadKind, meta: &ObjectMeta) -> WorkloadView {
-    let mut annotations = meta.annotations.clone().unwrap_or_default();
-    for long in LONG_ANNOTATIONS {
-        annotations.remove(long);
-    }
     WorkloadView {
         key: WorkloadKey::new(kind, meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default()),
         uid: meta.uid.clone().unwrap_or_default(),
@@ -235,8 +229,8 @@ fn from_meta(kind: WorkloadKind, meta: &ObjectMeta) -> WorkloadView {
         selector: Selector::default(),
         stalled: None,
         deleting: meta.deletion_timestamp.is_some(),
-        labels: meta.labels.clone().unwrap_or_default(),
-        annotations,
+        labels: meta.labels.as_ref().into(),
+        annotations: Labels::some(meta.annotations.as_ref(), |key| key.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'))),
         config_hash: None,
         owner: meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone()),
     }
@@ -280,7 +274,7 @@ pub struct PodView {
     /// Its resourceVersion as a number.
     pub version: u64,
     /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// Value of `weir.dev/processor`.
     pub processor: Option<Arc<str>>,
     /// Its address, once it has one.
@@ -337,7 +331,7 @@ impl From<&Pod> for PodView {
             name: meta.name.as_deref().unwrap_or_default().into(),
             uid: meta.uid.clone().unwrap_or_default(),
             version: version(meta),
-            labels: meta.labels.clone().unwrap_or_default(),
+            labels: meta.labels.as_ref().into(),
             processor: meta.labels.as_ref().and_then(|labels| labels.get(names::LABEL_PROCESSOR)).map(|name| name.as_str().into()),
             ip: status.pod_ip.clone().filter(|ip| !ip.is_empty()),
             finished: phase == "Succeeded" || phase == "Failed",

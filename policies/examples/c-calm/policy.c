@@ -14,6 +14,7 @@ void exports_weir_policy_describe_describe(weir_description *about) {
                      "\"holdSeconds\":{\"type\":\"number\",\"description\":\"Seconds that the load has to be lower before replicas go.\","
                      "\"default\":60,\"minimum\":0,\"maximum\":86400}}}");
   weir_series(about, "offered", true);
+  weir_state_version(about, VERSION, NULL, 0);
 }
 
 bool exports_weir_policy_scaling_decide(weir_input *input, weir_proposal *proposal, weir_refusal *refusal) {

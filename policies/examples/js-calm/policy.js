@@ -15,6 +15,7 @@ export const describe = {
       },
     }),
     series: [{ name: 'offered', required: true }],
+    state: { version: VERSION, reads: [] },
   }),
 };
 

@@ -35,6 +35,7 @@ class Describe:
             summary="Up at once, down only when the load has been lower for a while.",
             params_schema=json.dumps(schema),
             series=[about.SeriesNeed("offered", True)],
+            state=about.StateVersions(VERSION, []),
         )
 
 

@@ -10,6 +10,7 @@ pub mod placement;
 use crate::input::{Capacity, Input, Objectives, Replicas};
 use crate::params::Params;
 use crate::policy::{ScalingPolicy, call};
+use crate::state::State;
 use crate::window::{Series, Window};
 use core::marker::PhantomData;
 
@@ -35,6 +36,8 @@ impl<P: ScalingPolicy + 'static> describe::Guest for Component<P> {
             summary: about.summary.into(),
             params_schema: P::Params::schema(),
             series: about.series.iter().map(|need| describe::SeriesNeed { name: need.name.into(), required: need.required }).collect(),
+            state: (P::State::VERSION > 0)
+                .then(|| describe::StateVersions { version: P::State::VERSION.into(), reads: P::State::READS.iter().map(|read| u32::from(*read)).collect() }),
         }
     }
 }

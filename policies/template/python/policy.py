@@ -23,6 +23,7 @@ class Describe:
             summary="Replicas for the load of the last ten seconds, with spare capacity.",
             params_schema=json.dumps(schema),
             series=[about.SeriesNeed("offered", True)],
+            state=None,
         )
 
 

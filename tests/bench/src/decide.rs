@@ -156,6 +156,8 @@ fn whole(report: &mut Report, policy: &Arc<Policy>, input: &ScalingInput, amount
         schema: SCHEMA,
         input: input.clone(),
         policy: Some(policy.stamp().clone()),
+        fallback: None,
+        dropped_state: None,
         unresolved: None,
         metrics: MetricsHealth::Ready,
         guardrails: Guardrails::default(),

@@ -8,12 +8,14 @@
 //! | [`scaler`] | that gRPC scaler: KEDA's protocol, in a process of its own |
 //! | [`place`] | what one decision about owners of partitions costs |
 //! | [`swap`] | exchanging a policy while 10,000 decisions a second are made with it |
+//! | [`fairness`] | what one namespace notices of another one's slow policies |
 //! | [`idle`] | a process that loads a thousand policies and does nothing else |
 //! | [`fleet`] | an operator with thousands of objects on a real control plane |
 //! | [`policies`] | components and inputs that are measured |
 //! | [`machine`], [`stats`], [`report`] | what it ran on, quantiles, the table |
 
 mod decide;
+mod fairness;
 mod fleet;
 mod idle;
 mod machine;
@@ -49,6 +51,8 @@ enum Part {
     Place,
     /// Exchanging a policy under load, and a start with a thousand policies.
     Swap,
+    /// A quiet namespace beside one whose policies use their whole deadline.
+    Fairness,
     /// An operator with many objects on a real control plane.
     Fleet(fleet::Args),
     /// Everything.
@@ -91,6 +95,7 @@ fn measure(part: &Part, quick: bool) -> Result<()> {
         Part::Decide => decide::run(&mut report, quick),
         Part::Place => place::run(&mut report, quick),
         Part::Swap => swap::run(&mut report, quick),
+        Part::Fairness => fairness::run(&mut report, quick),
         Part::Fleet(args) => fleet::run(&mut report, args, quick),
         Part::All(args) => all(&mut report, args, quick),
         Part::Scaler | Part::Idle { .. } => Ok(()),
@@ -103,5 +108,6 @@ fn all(report: &mut Report, args: &fleet::Args, quick: bool) -> Result<()> {
     decide::run(report, quick)?;
     place::run(report, quick)?;
     swap::run(report, quick)?;
+    fairness::run(report, quick)?;
     fleet::run(report, args, quick)
 }

@@ -8,7 +8,7 @@ use weir_core::ids::{ObjectRef, UnixMs};
 use weir_core::scaling::{Capacity, Objectives, Replicas, ScalingInput};
 use weir_core::window::{Series, Window};
 use weir_engine::source::builtin::builtin;
-use weir_engine::{CacheConfig, Candidate, Engine, EngineConfig, Limits, Policy, PolicyKind, Wasi};
+use weir_engine::{CacheConfig, Candidate, Compiler, Engine, EngineConfig, Limits, Policy, PolicyKind, Program, Wasi};
 
 /// Samples of each series.
 pub(crate) const POINTS: u32 = 60;
@@ -48,6 +48,12 @@ pub(crate) fn candidate(name: &str, bytes: Bytes) -> Candidate {
 pub(crate) fn engine(cache: Option<&Path>) -> Result<Engine> {
     let cache = cache.map(|folder| CacheConfig { folder: folder.to_owned(), max_bytes: 1 << 30 });
     Ok(Engine::new(EngineConfig { cache, ..EngineConfig::default() })?)
+}
+
+/// The same where modules are compiled as the operator does it: in a child process.
+pub(crate) fn engine_of_operator() -> Result<Engine> {
+    let compiler = Compiler::Child(Program::weir(weir_e2e::program("weir")?));
+    Ok(Engine::new(EngineConfig { compiler, ..EngineConfig::default() })?)
 }
 
 /// Loads a policy.

@@ -3,7 +3,7 @@
 //! Touches the Wasm engine.
 
 use crate::idle;
-use crate::policies::{self, component, engine};
+use crate::policies::{self, component, engine_of_operator};
 use crate::report::{Report, progress};
 use crate::stats::{Times, grouped, rate, short};
 use anyhow::{Context as _, Result, ensure};
@@ -48,7 +48,7 @@ pub(crate) fn run(report: &mut Report, quick: bool) -> Result<()> {
 
 fn under_load(report: &mut Report, swaps: u32) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let slot = PolicySlot::new(engine(None)?);
+    let slot = PolicySlot::new(engine_of_operator()?);
     let base = component("threshold")?;
     let load = |number: u32| {
         let candidate = policies::candidate("rule", policies::variant(&base, number));

@@ -21,7 +21,7 @@ pub use exposer::Exposer;
 pub use observer::Observer;
 pub use operator::Operator;
 pub use plane::Plane;
-pub use prometheus::{Answer, Prometheus};
+pub use prometheus::{Answer, Prometheus, Values};
 
 /// Folder of the repository.
 #[must_use]

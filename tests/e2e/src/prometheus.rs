@@ -6,16 +6,36 @@ use axum::extract::State;
 use axum::http::{Response, StatusCode, header};
 use axum::routing::any;
 use parking_lot::Mutex;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The value of each query.
+#[derive(Clone)]
+pub struct Values(Arc<dyn Fn(&str) -> f64 + Send + Sync>);
+
+impl Values {
+    /// Values that `of` computes from the query.
+    pub fn new(of: impl Fn(&str) -> f64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(of))
+    }
+}
+
+impl fmt::Debug for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a function")
+    }
+}
 
 /// What the server answers.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// One sample, taken now.
     Value(f64),
+    /// One sample, taken now, that depends on the query.
+    By(Values),
     /// No sample at all.
     Empty,
     /// 500.
@@ -66,7 +86,9 @@ impl Prometheus {
     }
 }
 
-async fn query(State(shared): State<Arc<Shared>>) -> Response<Body> {
+async fn query(State(shared): State<Arc<Shared>>, form: String) -> Response<Body> {
+    // Tests ask for plain names, which are encoded as they are.
+    let asked = form.split('&').find_map(|pair| pair.strip_prefix("query=")).unwrap_or_default();
     shared.asked.fetch_add(1, Ordering::Relaxed);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let vector = |at: f64, value: f64| {
@@ -75,6 +97,7 @@ async fn query(State(shared): State<Arc<Shared>>) -> Response<Body> {
     };
     let (status, kind, body) = match shared.answer.lock().clone() {
         Answer::Value(value) => (StatusCode::OK, "application/json", vector(now, value)),
+        Answer::By(values) => (StatusCode::OK, "application/json", vector(now, (values.0)(asked))),
         Answer::Old(value, age) => (StatusCode::OK, "application/json", vector(now - age, value)),
         Answer::Empty => (StatusCode::OK, "application/json", r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#.to_owned()),
         Answer::Fault => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", "out of memory".to_owned()),

@@ -4,11 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 use anyhow::{Context as _, Result, ensure};
+use parking_lot::Mutex;
+use rstest::rstest;
 use serde_json::{Value, json};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 use weir_cluster::{Cluster, Level, TestNamespace, shared, wait_until};
-use weir_e2e::{Answer, Operator, Prometheus, apply_crds, component, processor, program, ship, wasm_policy};
+use weir_e2e::{Answer, Operator, Prometheus, Values, apply_crds, component, processor, program, ship, wasm_policy};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const USERS: usize = 10;
@@ -23,10 +26,15 @@ struct Setting {
 impl Setting {
     /// Ten objects with two replicas each, by a module that always says two.
     async fn new(name: &str, rollout: Value) -> Result<Self> {
+        Self::with(name, rollout, Answer::Value(150.0), &[]).await
+    }
+
+    /// The same, with more series than the load. `USER` in a query stands for the object's number.
+    async fn with(name: &str, rollout: Value, answer: Answer, series: &[(&str, &str)]) -> Result<Self> {
         let cluster = shared(Level::ControlPlane)?;
         apply_crds(cluster)?;
         let namespace = TestNamespace::create(cluster, name)?;
-        let prometheus = Prometheus::start(Answer::Value(150.0)).await?;
+        let prometheus = Prometheus::start(answer).await?;
         let operator = Operator::start(cluster, namespace.name(), &[])?;
         let setting = Self { cluster, namespace, operator, _prometheus: prometheus };
         setting.ship("fixed-2")?;
@@ -37,6 +45,10 @@ impl Setting {
         for user in 0..USERS {
             let mut object = processor(&format!("user-{user}"), &setting._prometheus.url, "rule", 20);
             object["spec"]["scaling"]["guardrails"]["scaleDown"]["stabilizationWindow"] = json!("0s");
+            for (name, query) in series {
+                let all = object["spec"]["metrics"]["series"].as_array_mut().context("series")?;
+                all.push(json!({ "name": name, "unit": "records", "prometheus": { "query": query.replace("USER", &user.to_string()) } }));
+            }
             setting.apply(&object)?;
         }
         setting.until("all have two replicas", |setting| Ok(setting.replicas()? == [2; USERS]))?;
@@ -169,6 +181,38 @@ async fn a_canary_that_is_worse_comes_back_by_itself_and_is_not_tried_again() ->
     })?;
     assert_eq!(setting.replicas()?, [2; USERS]);
     Ok(())
+}
+
+/// What five replicas do to their records is bad, whatever the module's answers look like: the gate on
+/// what comes of a decision speaks.
+#[rstest]
+#[case::refuses_records("RefusedRecords", "refused", 30.0)]
+#[case::lets_records_wait("Freshness", "backlog", 150.0 * 120.0)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_with_a_worse_outcome_comes_back_by_itself(#[case] gate: &str, #[case] series: &str, #[case] bad: f64) -> Result<()> {
+    let replicas = Arc::new(Mutex::new([2; USERS]));
+    let seen = replicas.clone();
+    let values = Values::new(move |query| match query.rsplit_once('_').and_then(|(_, user)| user.parse::<usize>().ok()) {
+        Some(user) if seen.lock()[user] == 5 => bad,
+        Some(_) => 0.0,
+        None => 150.0,
+    });
+    let rollout = json!({ "strategy": "Canary", "steps": [50], "bake": "120s", "minDecisions": 1000, "cooldown": "600s" });
+    let name = gate.to_lowercase();
+    let setting = Setting::with(&name, rollout, Answer::By(values), &[(series, &format!("{series}_USER")), ("sent", "sent")]).await?;
+    setting.ship("fixed-5")?;
+    setting.until("some are decided for by the new module", |setting| {
+        *replicas.lock() = setting.replicas()?;
+        Ok(count(&*replicas.lock(), 5) > 0)
+    })?;
+    setting.until(&format!("{gate} ends the trial"), |setting| {
+        *replicas.lock() = setting.replicas()?;
+        Ok(last(&setting.policy()?["status"]).1 == gate)
+    })?;
+    let status = setting.policy()?["status"].clone();
+    println!("{:?}", last(&status));
+    assert_eq!(last(&status).0, "RolledBack");
+    setting.until("all have two replicas", |setting| Ok(setting.replicas()? == [2; USERS]))
 }
 
 #[tokio::test(flavor = "multi_thread")]

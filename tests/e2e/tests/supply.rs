@@ -150,7 +150,7 @@ fn a_signed_artifact_of_a_private_registry_runs_and_what_is_not_signed_does_not(
     let operator = start(cluster, namespace.name(), folder.path(), &[])?;
     let setting = Setting { cluster, namespace, operator, folder };
     setting.wait("Ready", "True", "AsExpected")?;
-    let loads = || setting.operator.metric("weir_policy_compile_duration_seconds_count", "");
+    let loads = || setting.operator.metric("weir_policy_swaps_total", "Accepted");
     wait_until("the new operator has loaded it", PATIENCE, || Ok((loads()? > 0.0).then_some(()))).with_context(|| setting.operator.log())?;
     setting.wait("LatestAccepted", "Unknown", "RegistryUnreachable")?;
     registry.restart()?;

@@ -111,6 +111,9 @@ fn about_policy(policy: &Policy, text: &mut String) -> anyhow::Result<()> {
     for need in &description.series {
         writeln!(text, "series    {} ({})", need.name, if need.required { "required" } else { "optional" })?;
     }
+    if description.state.version() > 0 {
+        writeln!(text, "state     {}", description.state)?;
+    }
     writeln!(text, "params    {}", policy.params())?;
     Ok(())
 }
@@ -125,6 +128,10 @@ fn try_out(policy: &Policy, granted: Limits, text: &mut String) -> anyhow::Resul
     let first = kept.decide(&typical);
     let memory = kept.memory_bytes();
     writeln!(text, "a call    {} of fuel, {} KiB of memory, on a typical input: {}", first.fuel, memory >> 10, outcome(&first.outcome))?;
+    let remembers = matches!(&first.outcome, Outcome::Proposal(proposal) if !proposal.state.is_empty());
+    if remembers && policy.description().state.version() == 0 {
+        writeln!(text, "state     remembered without a version: the next module of this policy begins without it, unless `describe` tells versions")?;
+    }
     if first.fuel > granted.fuel || memory > granted.memory_bytes {
         let mut needs = Vec::new();
         if memory > granted.memory_bytes {

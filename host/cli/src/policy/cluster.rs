@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use weir_crds::WasmPolicy;
 use weir_crds::conditions::kind;
-use weir_crds::wasm_policy::{OnTrial, Strategy};
+use weir_crds::wasm_policy::{OnTrial, Strategy, TrialOutcome};
 
 /// Which WasmPolicy.
 #[derive(clap::Args)]
@@ -81,8 +81,11 @@ fn told(policy: &WasmPolicy) -> anyhow::Result<String> {
     if let Some(latest) = status.conditions.iter().find(|condition| condition.type_ == kind::LATEST_ACCEPTED) {
         writeln!(text, "newest    {}: {}", latest.reason, latest.message)?;
     }
+    if let Some(open) = status.conditions.iter().find(|condition| condition.type_ == kind::BREAKER_OPEN && condition.status == "True") {
+        writeln!(text, "breaker   open since {}: {}", open.last_transition_time.0, open.message)?;
+    }
     for ended in &status.history {
-        writeln!(text, "history   {}  {:<10} {} {}: {}", ended.time.0, ended.outcome, ended.version, short(&ended.digest), ended.message)?;
+        writeln!(text, "history   {}  {:<10} {} {}: {}", ended.time.0, ended.outcome.as_str(), ended.version, short(&ended.digest), ended.message)?;
     }
     Ok(text)
 }
@@ -95,8 +98,8 @@ fn on_trial(trial: &OnTrial, text: &mut String) -> anyhow::Result<()> {
     let all = trial.differences;
     writeln!(
         text,
-        "          {} snapshots compared: {} more, {} fewer, {} refuses, {} fails, {} answers",
-        trial.compared, all.more, all.fewer, all.refuses, all.fails, all.answers
+        "          {} snapshots compared ({} left out): {} more, {} fewer, {} refuses, {} fails, {} answers",
+        trial.compared, trial.skipped, all.more, all.fewer, all.refuses, all.fails, all.answers
     )?;
     for found in &trial.latest {
         writeln!(text, "          {} {} decision {}: {} → {}", found.kind, found.object, found.decision, found.current, found.candidate)?;
@@ -137,7 +140,7 @@ fn meant(policy: &WasmPolicy, word: Word) -> anyhow::Result<String> {
     match word {
         Word::Abort => trial.context("no module is on trial; `rollback` drops the one that runs"),
         Word::Promote => {
-            let dropped = || status.history.first().filter(|last| last.outcome != "Promoted").map(|last| last.digest.clone());
+            let dropped = || status.history.first().filter(|last| last.outcome != TrialOutcome::Promoted).map(|last| last.digest.clone());
             trial.or_else(dropped).context("no module is on trial, and none was dropped last")
         }
         Word::RollBack => {
@@ -147,7 +150,7 @@ fn meant(policy: &WasmPolicy, word: Word) -> anyhow::Result<String> {
                 .as_ref()
                 .is_none_or(|rollout| rollout.strategy == Strategy::Immediate && rollout.abort.is_none() && status.history.is_empty())
             {
-                bail!("the module before is only kept where spec.rollout is set: set it, or ship the module before again");
+                bail!("modules are only rolled back where spec.rollout asks for trials: set it, or ship the module before again");
             }
             status.running.as_ref().map(|running| running.digest.clone()).context("no module runs")
         }

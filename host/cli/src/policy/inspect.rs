@@ -56,6 +56,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for need in &description.series {
         writeln!(text, "series    {} ({})", need.name, if need.required { "required" } else { "optional" })?;
     }
+    writeln!(text, "state     {}", if description.state.version() > 0 { description.state.to_string() } else { "no version".to_owned() })?;
     match schema {
         Some(schema) => writeln!(text, "params    as this JSON Schema says:\n{}", indented(&schema))?,
         None => writeln!(text, "params    none")?,

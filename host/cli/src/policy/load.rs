@@ -5,6 +5,7 @@ use super::AtFault;
 use super::project::Project;
 use anyhow::Context as _;
 use bytes::Bytes;
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 use weir_core::ids::{Digest, ObjectRef};
@@ -57,19 +58,6 @@ impl LimitOptions {
     }
 }
 
-/// `spec.limits` in the engine's terms.
-pub(crate) fn limits_of(spec: weir_crds::wasm_policy::Limits) -> Limits {
-    Limits {
-        fuel: spec.fuel,
-        deadline: spec.deadline.as_std(),
-        memory_bytes: spec.memory.get(),
-        table_elements: spec.table_elements,
-        result_bytes: u64::from(spec.result_bytes),
-        state_bytes: u64::from(spec.state_bytes),
-        ..Limits::default()
-    }
-}
-
 /// Params as an option gives them.
 pub(crate) fn params(text: Option<&str>) -> anyhow::Result<serde_json::Value> {
     Ok(text.map(serde_json::from_str).transpose().context("--params is not JSON")?.unwrap_or(serde_json::Value::Null))
@@ -82,6 +70,9 @@ pub(crate) struct Component {
     /// The bytes as shipped: raw, gzip or zstd.
     pub(crate) shipped: Bytes,
     engine: Engine,
+    /// The policy that was loaded last: while it lives, so does its machine code, and what is loaded next of
+    /// the same component is not compiled again.
+    last: RefCell<Option<Arc<Policy>>>,
 }
 
 impl Component {
@@ -100,7 +91,7 @@ impl Component {
             None => Bytes::from(std::fs::read(path).with_context(|| format!("{} can't be read", path.display()))?),
         };
         let engine = Engine::new(EngineConfig { concurrent_instances: 4, parallel_compilation: true, ..EngineConfig::default() })?;
-        Ok(Self { name: path.display().to_string(), shipped, engine })
+        Ok(Self { name: path.display().to_string(), shipped, engine, last: RefCell::default() })
     }
 
     /// The uncompressed bytes.
@@ -119,6 +110,9 @@ impl Component {
         let (object, kind) = (ObjectRef::new("local", &self.name), PolicyKind::Scaling);
         let candidate = Candidate { object, kind, bytes: self.shipped.clone(), digest, params, limits, wasi };
         let loading = self.engine.load_blocking(&candidate, &[]);
+        if let Ok(policy) = &loading.result {
+            self.last.replace(Some(policy.clone()));
+        }
         (loading.result, loading.stages)
     }
 

@@ -41,6 +41,8 @@ pub(crate) struct Guest {
     pub(crate) replicas: u32,
     /// State of the static proposal.
     pub(crate) state: Vec<u8>,
+    /// Version of the state, and those that it reads; none: it tells nothing.
+    pub(crate) state_versions: Option<(u32, Vec<u32>)>,
 }
 
 impl Default for Guest {
@@ -55,6 +57,7 @@ impl Default for Guest {
             pages: 3,
             replicas: 3,
             state: Vec::new(),
+            state_versions: None,
         }
     }
 }
@@ -73,6 +76,7 @@ impl Guest {
             format!("(data (i32.const {at}) \"{}\")\n", escape(&bytes))
         };
         let length = |text: &str| u32::try_from(text.len()).unwrap();
+        let (told, version, reads) = self.state_versions.as_ref().map_or((0, 0, 0), |(version, reads)| (1, *version, u32::try_from(reads.len()).unwrap()));
         let (code, sentence, series) = ("Tested", "A test decides.", "offered");
         let data = [
             // result<proposal, refusal>: tag, replicas, code, sentence, numbers, state
@@ -84,9 +88,11 @@ impl Guest {
             text(1200, "rate"),
             text(1220, "1"),
             format!("(data (i32.const {STATE}) \"{}\")\n", escape(&self.state)),
-            // description: name, version, summary, params-schema, series
-            words(512, &[1400, length(&self.name), 1500, length(&self.version), 1100, length(sentence), 65536, length(&self.schema), 560, 1]),
-            words(560, &[1600, length(series), 1]),
+            // description: name, version, summary, params-schema, series, and whether it tells versions of its state
+            words(512, &[1400, length(&self.name), 1500, length(&self.version), 1100, length(sentence), 65536, length(&self.schema), 576, 1]),
+            words(552, &[told, version, 640, reads]),
+            words(640, self.state_versions.as_ref().map_or(&[][..], |(_, reads)| reads)),
+            words(576, &[1600, length(series), 1]),
             text(1400, &self.name),
             text(1500, &self.version),
             text(1600, series),

@@ -25,13 +25,14 @@ const PROPOSAL: [Place; 6] = [
 /// Case 1.
 const REFUSAL: [Place; 2] = [Place { name: "code of a refusal", at: 260, text: true }, Place { name: "sentence of a refusal", at: 268, text: true }];
 /// Of the description.
-const DESCRIPTION: [Place; 6] = [
+const DESCRIPTION: [Place; 7] = [
     Place { name: "name", at: 512, text: true },
     Place { name: "version", at: 520, text: true },
     Place { name: "summary", at: 528, text: true },
     Place { name: "schema", at: 536, text: true },
     Place { name: "series", at: 544, text: false },
-    Place { name: "name of a series", at: 560, text: true },
+    Place { name: "versions of state", at: 560, text: false },
+    Place { name: "name of a series", at: 576, text: true },
 ];
 
 const REFUSING: &str = "(i32.store8 (i32.const 256) (i32.const 1)) (i32.store (i32.const 260) (i32.const 1024)) (i32.store (i32.const 264) (i32.const 6))
@@ -50,7 +51,7 @@ fn answering(name: String, body: &str, end: End) -> Case {
 
 fn describing(name: String, body: &str, end: End) -> Case {
     let describe = format!("{body} (i32.const 512)");
-    Case::new(name, component(&Guest { pages: 130, describe, ..Guest::default() }), end)
+    Case::new(name, component(&Guest { pages: 130, describe, state_versions: Some((2, vec![1])), ..Guest::default() }), end)
 }
 
 /// What a place may be made to say: a name, the address if it is changed, and the length.

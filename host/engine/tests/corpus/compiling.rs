@@ -20,13 +20,23 @@ fn functions(name: &str, more: String, end: End) -> Case {
 
 #[test]
 fn functions_above_the_limits_are_refused_before_they_are_compiled() {
-    let adds = "(local.set 0 (i32.add (local.get 0) (i32.const 1)))".repeat(50_000);
+    let adds = "(local.set 0 (i32.add (local.get 0) (i32.const 1)))".repeat(80_000);
     let nested = |kind: &str, count: usize| format!("(func {} {})", format!("{kind} ").repeat(count), "end ".repeat(count));
+    let branches = |count: usize| format!("(func (param i32) {})", "(br_if 0 (local.get 0))".repeat(count));
+    let loops = |count: usize| format!("(func (param i32) {})", "(loop (br_if 0 (local.get 0)))".repeat(count));
+    let repeating = |count: usize| format!("(func (param i32) {} {})", "loop ".repeat(count), "local.get 0 br_if 0 end ".repeat(count));
     all([
-        functions("a third of a mebibyte", format!("(func (local i32) {adds})"), COMPLEX),
-        functions("two thousand blocks inside each other", nested("block", 2_000), COMPLEX),
+        functions("half a mebibyte and more", format!("(func (local i32) {adds})"), COMPLEX),
+        functions("ten thousand branches to one place", branches(10_000), End::Decides),
+        functions("sixty thousand branches to one place", branches(60_000), COMPLEX),
+        functions("five thousand loops after each other", loops(5_000), End::Decides),
+        functions("thirty thousand loops after each other", loops(30_000), COMPLEX),
+        functions("ten thousand blocks inside each other", nested("block", 10_000), End::Decides),
+        functions("sixty thousand blocks inside each other", nested("block", 60_000), COMPLEX),
         functions("two thousand loops inside each other", nested("loop", 2_000), COMPLEX),
         functions("nine hundred loops inside each other", nested("loop", 900), End::Decides),
+        functions("nine hundred loops inside each other that repeat", repeating(900), End::Decides),
+        functions("two thousand loops inside each other that repeat", repeating(2_000), COMPLEX),
     ]);
 }
 

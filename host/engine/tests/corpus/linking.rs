@@ -154,7 +154,7 @@ fn calls_between_inner_components_are_bounded_too() {
         let with = (0..count).map(|n| format!("(with \"f{n}\" (func $a \"f{n}\"))")).collect::<String>();
         format!("{} {} (instance $a (instantiate $callee)) (instance (instantiate $caller (with \"t\" (type $a \"t\")) {with}))", callee(count), caller(count))
     };
-    let end = End::Refused(&["WrongTypes", "TooComplex", "CompileFailed"]);
+    let end = End::Refused(&["WrongTypes", "TooComplex", "CompileFailed", "CompilerCrashed"]);
     all([
         Case::new("ten calls with two hundred texts between components", around(&both(10)), end).compiling(Duration::from_secs(30), 512),
         Case::new("five hundred calls with two hundred texts between components", around(&both(500)), end).compiling(Duration::from_secs(30), 512),

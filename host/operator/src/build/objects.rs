@@ -247,7 +247,7 @@ fn template_pod(owner: &Owner, template: &Template) -> Value {
 
 /// Ports of the Service: those that the containers name.
 fn template_ports(template: &Template) -> Vec<Value> {
-    let containers = template.pod.get("containers").and_then(Value::as_array);
+    let containers = template.pod.as_json().get("containers").and_then(Value::as_array);
     let declared = containers.into_iter().flatten().filter_map(|container| container.get("ports")?.as_array()).flatten();
     let mut names = BTreeSet::new();
     let mut taken = BTreeSet::new();

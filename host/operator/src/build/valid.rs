@@ -5,9 +5,9 @@ use super::measure::{self, ValidMetrics};
 use super::names::workload_name;
 use super::revision::Revision;
 use crate::views::{WorkloadKey, WorkloadKind};
-use k8s_openapi::api::core::v1::Volume;
+use k8s_openapi::api::core::v1::{PodSpec, Volume};
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use weir_core::guardrails::{Guardrails, Limits};
 use weir_core::ids::ObjectRef;
@@ -117,7 +117,7 @@ pub struct Template {
     /// Annotations of the pods.
     pub annotations: BTreeMap<String, String>,
     /// The pod as it was written: it may have fields that are newer than this program.
-    pub pod: Map<String, Value>,
+    pub pod: Opaque<PodSpec>,
 }
 
 /// What runs.
@@ -298,12 +298,11 @@ fn parse<T: DeserializeOwned>(part: Option<&Opaque<T>>, at: impl Fn() -> String)
 fn valid_template(template: &PodTemplate) -> Result<Template, Invalid> {
     const AT: &str = "spec.engine.template.spec";
     parse(Some(&template.spec), || AT.to_owned())?;
-    let pod = template.spec.as_json().clone();
-    if pod.get("containers").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+    if template.spec.as_json().get("containers").and_then(Value::as_array).is_none_or(Vec::is_empty) {
         return Err(Invalid::new(format!("{AT}.containers"), "there is none: write at least one container with name and image"));
     }
     let metadata = template.metadata.clone().unwrap_or_default();
-    Ok(Template { labels: metadata.labels, annotations: metadata.annotations, pod })
+    Ok(Template { labels: metadata.labels, annotations: metadata.annotations, pod: template.spec.clone() })
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ fn a_target_keeps_its_kind_and_name() {
 fn a_template_keeps_fields_that_this_program_does_not_know() {
     let valid = valid_template(json!({ "spec": { "containers": [{ "name": "a", "image": "i", "fieldOfTheFuture": 1 }] } }));
     let ValidEngine::Template(template) = valid.engine else { panic!() };
-    assert_eq!(template.pod["containers"][0]["fieldOfTheFuture"], 1);
+    assert_eq!(template.pod.as_json()["containers"][0]["fieldOfTheFuture"], 1);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! While a registry does not answer, what runs goes on, and what was pulled before is found on disk. That
 //! is said in the condition, and is a fault only of a policy that has nothing to run.
 
-use super::runner::Fetched;
+use super::sources::Fetched;
 use super::trust::secret;
 use crate::context::Context;
 use std::time::Duration;
@@ -169,7 +169,7 @@ impl Oci {
 }
 
 /// A tenth more or less, so that a thousand policies do not ask at the same moment.
-fn jitter(pause: Duration) -> Duration {
+pub(super) fn jitter(pause: Duration) -> Duration {
     pause.mul_f64(rand::random_range(0.9..1.1))
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Kept {
 pub(super) enum Which {
     /// The module that runs.
     LastGood,
-    /// The one that ran before it, where `spec.rollout` asks for trials.
+    /// The last good one before it.
     Previous,
 }
 
@@ -61,8 +61,9 @@ fn is_ours(meta: &ObjectMeta, policy: &WasmPolicy) -> bool {
 }
 
 /// Keeps a module that has just been taken into use, when this process leads. What can't be kept is
-/// logged: the policy runs all the same.
-pub(super) async fn keep(context: &Context, policy: &WasmPolicy, digest: &Digest, kept: &Kept) {
+/// logged: the policy runs all the same. `was_good`: the one before did not keep failing, and is one to go
+/// back to.
+pub(super) async fn keep(context: &Context, policy: &WasmPolicy, digest: &Digest, kept: &Kept, was_good: bool) {
     // A module behind a pull Secret is not laid open to everybody who reads ConfigMaps: it is in the cache.
     let may_be_kept = match policy.spec.source.choice() {
         Some(SourceChoice::ConfigMap(_) | SourceChoice::File(_)) => true,
@@ -97,7 +98,7 @@ pub(super) async fn keep(context: &Context, policy: &WasmPolicy, digest: &Digest
         Ok(Some(found)) if found.annotations().get(ANNOTATION_KEPT) == Some(&mark) => return,
         Ok(Some(found)) => {
             let other = found.annotations().get(ANNOTATION_KEPT).is_some_and(|known| !known.starts_with(&digest.to_string()));
-            if other && policy.spec.rollout.is_some() {
+            if other && was_good {
                 keep_previous(&api, policy, &name).await.unwrap_or_else(|error| failed(&error));
             }
         }

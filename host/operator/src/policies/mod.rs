@@ -1,149 +1,35 @@
 //! The policies of the cluster and who uses them. Touches the network through [`runner`]; the
 //! processors ask it at each decision, which costs a map lookup.
 
+pub mod circuit;
+mod entry;
+mod fallback;
 mod fetch;
 mod keep;
+mod loading;
 mod rollout;
+mod room;
 pub mod runner;
+mod sources;
 mod status;
 pub mod trial;
 pub mod trust;
 
+pub use circuit::{Chosen, Circuit};
+pub use entry::Entry;
+pub use loading::limits;
+
+use crate::groups::Groups;
+use crate::quota::Quotas;
 use crate::shell::metrics::Metrics;
 use crate::views::Selector;
-use parking_lot::{Mutex, RwLock};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use parking_lot::RwLock;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-use tokio::sync::{Notify, watch};
-use tokio_util::sync::CancellationToken;
-use trial::Trial;
+use std::time::Instant;
 use weir_core::ids::ObjectRef;
-use weir_crds::wasm_policy::SourceChoice;
 use weir_crds::{PolicyRef, WasmPolicy, names};
-use weir_engine::{Engine, Policy, PolicySlot};
-
-/// At a swap, this many users decide at once; the others at their next tick, so that a policy with
-/// thousands of users does not make them all measure at the same moment.
-const WOKEN_AT_SWAP: usize = 64;
-
-/// A decision that takes less is quick; most take a fiftieth of it.
-const QUICK: Duration = Duration::from_millis(1);
-/// Quick decisions after which a policy is trusted to be quick, at first and at most.
-const TRUSTED_AFTER: u32 = 3;
-const MOST_TRUSTED_AFTER: u32 = 100_000;
-
-/// One WasmPolicy.
-pub struct Entry {
-    /// Which one.
-    pub object: ObjectRef,
-    /// What runs.
-    pub slot: PolicySlot,
-    spec: watch::Sender<Arc<WasmPolicy>>,
-    source_changed: Notify,
-    /// When the change of the source was seen that is being loaded.
-    seen: Mutex<Option<Instant>>,
-    users: Mutex<BTreeMap<ObjectRef, Arc<Notify>>>,
-    users_changed: Notify,
-    swaps: AtomicU64,
-    /// A first load has ended, well or badly.
-    tried: AtomicBool,
-    /// Decisions of late that were quick, without one that was not.
-    quick: AtomicU32,
-    trusted_after: AtomicU32,
-    trial: RwLock<Option<Arc<Trial>>>,
-    stop: CancellationToken,
-}
-
-impl Entry {
-    /// Objects that refer to it and may use it.
-    #[must_use]
-    pub fn user_count(&self) -> u32 {
-        u32::try_from(self.users.lock().len()).unwrap_or(u32::MAX)
-    }
-
-    /// Registers a user; its notify is woken at a swap.
-    pub fn join(&self, user: &ObjectRef, decide_now: &Arc<Notify>) {
-        if self.users.lock().insert(user.clone(), decide_now.clone()).is_none() {
-            self.users_changed.notify_one();
-        }
-    }
-
-    /// Forgets a user.
-    pub fn leave(&self, user: &ObjectRef) {
-        if self.users.lock().remove(user).is_some() {
-            self.users_changed.notify_one();
-        }
-    }
-
-    /// What runs.
-    #[must_use]
-    pub fn current(&self) -> Option<Arc<Policy>> {
-        self.slot.current()
-    }
-
-    /// The new module on trial, if there is one.
-    #[must_use]
-    pub fn trial(&self) -> Option<Arc<Trial>> {
-        self.trial.read().clone()
-    }
-
-    fn set_trial(&self, trial: Option<Arc<Trial>>) {
-        *self.trial.write() = trial;
-    }
-
-    /// Whether the next decision may be made on the thread that wants it, instead of one that is there
-    /// for blocking work: the last ones were quick, and changing threads would cost as much as they did.
-    /// A policy that is slow once has to be quick eight times as often before it is trusted again, so
-    /// what one can hold up in all is little.
-    #[must_use]
-    pub fn is_quick(&self) -> bool {
-        self.quick.load(Ordering::Relaxed) >= self.trusted_after.load(Ordering::Relaxed)
-    }
-
-    /// Takes in how long a decision took.
-    pub fn took(&self, elapsed: Duration) {
-        if elapsed < QUICK {
-            self.quick.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.quick.store(0, Ordering::Relaxed);
-            let after = self.trusted_after.load(Ordering::Relaxed);
-            self.trusted_after.store(after.saturating_mul(8).min(MOST_TRUSTED_AFTER), Ordering::Relaxed);
-        }
-    }
-
-    /// True until a first load has ended.
-    #[must_use]
-    pub fn is_starting(&self) -> bool {
-        !self.tried.load(Ordering::Relaxed)
-    }
-
-    fn swapped(&self) {
-        self.quick.store(0, Ordering::Relaxed);
-        self.swaps.fetch_add(1, Ordering::Relaxed);
-        self.wake_users();
-    }
-
-    /// Lets users decide at once, as many as may at one time.
-    fn wake_users(&self) {
-        for wake in self.users.lock().values().take(WOKEN_AT_SWAP) {
-            wake.notify_one();
-        }
-    }
-
-    /// ConfigMaps that the policy is made of: its module's, and those of keys.
-    fn config_maps(spec: &WasmPolicy) -> BTreeSet<ObjectRef> {
-        let namespace = spec.metadata.namespace.clone().unwrap_or_default();
-        let module = match spec.spec.source.choice() {
-            Some(SourceChoice::ConfigMap(source)) => Some(&source.name),
-            _ => None,
-        };
-        let keys = spec.spec.verification.iter().flat_map(|wanted| wanted.cosign.iter().chain(&wanted.ed25519));
-        let keys = keys.filter_map(|key| key.key_config_map_ref.as_ref().map(|reference| &reference.name));
-        module.into_iter().chain(keys).map(|name| ObjectRef::new(namespace.clone(), name)).collect()
-    }
-}
+use weir_engine::Engine;
 
 /// Why an object has no policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,8 +64,10 @@ fn demands(labels: Option<&BTreeMap<String, String>>) -> bool {
 pub struct Policies {
     engine: Engine,
     entries: RwLock<HashMap<ObjectRef, Arc<Entry>>>,
-    by_config_map: RwLock<HashMap<ObjectRef, BTreeSet<ObjectRef>>>,
+    by_config_map: RwLock<Groups<ObjectRef, ObjectRef>>,
     namespaces: RwLock<HashMap<String, BTreeMap<String, String>>>,
+    /// What each namespace may have, and has.
+    pub quotas: Quotas,
     metrics: Arc<Metrics>,
 }
 
@@ -194,8 +82,8 @@ pub enum Applied {
 impl Policies {
     /// None yet.
     #[must_use]
-    pub fn new(engine: Engine, metrics: Arc<Metrics>) -> Self {
-        Self { engine, entries: RwLock::default(), by_config_map: RwLock::default(), namespaces: RwLock::default(), metrics }
+    pub fn new(engine: Engine, quotas: Quotas, metrics: Arc<Metrics>) -> Self {
+        Self { engine, entries: RwLock::default(), by_config_map: RwLock::default(), namespaces: RwLock::default(), quotas, metrics }
     }
 
     /// Bytes that a component may have.
@@ -210,7 +98,7 @@ impl Policies {
         let known = self.entries.read().get(&object).cloned();
         let maps = Entry::config_maps(&policy);
         for map in &maps {
-            self.by_config_map.write().entry(map.clone()).or_default().insert(object.clone());
+            self.by_config_map.write().insert(map.clone(), object.clone(), ());
         }
         if let Some(entry) = known {
             let before = Entry::config_maps(&entry.spec.borrow());
@@ -222,21 +110,8 @@ impl Policies {
             entry.spec.send_replace(policy);
             return Applied::Known;
         }
-        let entry = Arc::new(Entry {
-            object: object.clone(),
-            slot: PolicySlot::new(self.engine.clone()),
-            spec: watch::channel(policy).0,
-            source_changed: Notify::new(),
-            seen: Mutex::new(Some(Instant::now())),
-            users: Mutex::default(),
-            users_changed: Notify::new(),
-            swaps: AtomicU64::new(0),
-            tried: AtomicBool::new(false),
-            quick: AtomicU32::new(0),
-            trusted_after: AtomicU32::new(TRUSTED_AFTER),
-            trial: RwLock::default(),
-            stop: CancellationToken::new(),
-        });
+        let entry = Arc::new(Entry::new(object.clone(), policy, self.engine.clone()));
+        self.quotas.enrol(&object.namespace, &entry.place);
         self.entries.write().insert(object, entry.clone());
         Applied::New(entry)
     }
@@ -248,6 +123,9 @@ impl Policies {
         let maps = Entry::config_maps(&entry.spec.borrow());
         self.forget_config_maps(maps.iter(), object);
         self.metrics.policy_gone(object);
+        if self.quotas.remove(&object.namespace, &entry.place) {
+            self.made_room(&object.namespace);
+        }
         for wake in entry.users.lock().values() {
             wake.notify_one();
         }
@@ -256,18 +134,13 @@ impl Policies {
     fn forget_config_maps<'a>(&self, maps: impl Iterator<Item = &'a ObjectRef>, object: &ObjectRef) {
         let mut by_config_map = self.by_config_map.write();
         for map in maps {
-            if let Some(users) = by_config_map.get_mut(map) {
-                users.remove(object);
-                if users.is_empty() {
-                    by_config_map.remove(map);
-                }
-            }
+            by_config_map.remove(map, object);
         }
     }
 
     /// A ConfigMap changed or went: wakes the policies that come from it or take a key from it.
     pub fn config_map_changed(&self, map: &ObjectRef) {
-        let Some(users) = self.by_config_map.read().get(map).cloned() else { return };
+        let users: Vec<ObjectRef> = self.by_config_map.read().of(map).map(|(user, ())| user.clone()).collect();
         for user in users {
             if let Some(entry) = self.entries.read().get(&user) {
                 entry.seen.lock().get_or_insert_with(Instant::now);
@@ -282,7 +155,10 @@ impl Policies {
         let after = labels.as_ref().map(|labels| demands(Some(labels)));
         let before = match labels {
             Some(labels) => self.namespaces.write().insert(name.to_owned(), labels),
-            None => self.namespaces.write().remove(name),
+            None => {
+                self.quotas.forget(name);
+                self.namespaces.write().remove(name)
+            }
         };
         if before.map(|labels| demands(Some(&labels))) != after {
             for entry in self.entries.read().values().filter(|entry| entry.object.namespace == name) {
@@ -310,7 +186,8 @@ impl Policies {
         let allowed = entry.spec.borrow().spec.allowed_namespaces.clone();
         let serves = allowed.is_some_and(|selector| {
             let everything = selector.match_labels.iter().flatten().next().is_none() && selector.match_expressions.iter().flatten().next().is_none();
-            everything || self.namespaces.read().get(namespace).is_some_and(|labels| Selector::from(selector).matches(labels))
+            everything
+                || self.namespaces.read().get(namespace).is_some_and(|labels| Selector::from(&selector).matches(|key| labels.get(key).map(String::as_str)))
         });
         if serves { Ok(entry) } else { Err(Unresolved::NotAllowed(object)) }
     }
@@ -319,6 +196,7 @@ impl Policies {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quota::QuotaOptions;
     use crate::shell::metrics::MetricsOptions;
     use futures::FutureExt as _;
     use weir_crds::WasmPolicySpec;
@@ -327,7 +205,8 @@ mod tests {
 
     fn policies() -> Policies {
         let engine = Engine::new(EngineConfig { concurrent_instances: 1, ..EngineConfig::default() }).unwrap();
-        Policies::new(engine, Metrics::new(MetricsOptions { version: "0", per_object: false }))
+        let metrics = Metrics::new(MetricsOptions { version: "0", per_object: false });
+        Policies::new(engine, Quotas::new(QuotaOptions::default(), metrics.clone()), metrics)
     }
 
     fn policy(source: Source, key_from: Option<&str>) -> WasmPolicy {
@@ -379,5 +258,24 @@ mod tests {
         assert_eq!((changed("module"), changed("keys")), (false, true));
         policies.apply(ObjectRef::new("team", "rule"), policy(Source::oci("r.example/a:1"), None));
         assert!(!changed("keys"));
+    }
+    #[test]
+    fn a_policy_that_goes_wakes_those_that_found_no_room() {
+        let metrics = Metrics::new(MetricsOptions { version: "0", per_object: false });
+        let options = QuotaOptions::new("policies=1".parse().unwrap(), Vec::new());
+        let engine = Engine::new(EngineConfig { concurrent_instances: 1, ..EngineConfig::default() }).unwrap();
+        let policies = Policies::new(engine, Quotas::new(options, metrics.clone()), metrics);
+        let apply = |namespace: &str, name: &str| match policies.apply(ObjectRef::new(namespace, name), policy(Source::builtin("threshold"), None)) {
+            Applied::New(entry) => entry,
+            Applied::Known => panic!("it is new"),
+        };
+        let (first, second, elsewhere) = (apply("team", "a"), apply("team", "b"), apply("other", "a"));
+        let room = |entry: &Entry| policies.quotas.room(&entry.object.namespace, &entry.place);
+        assert_eq!((room(&first).is_ok(), room(&second).is_ok(), room(&elsewhere).is_ok()), (true, false, true));
+        for waiting in [&second, &elsewhere] {
+            waiting.awaits_room.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+        policies.delete(&first.object);
+        assert_eq!((woken(&second), woken(&elsewhere), room(&second).is_ok()), (true, false, true));
     }
 }

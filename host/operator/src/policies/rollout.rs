@@ -5,29 +5,28 @@
 //! to the trial, that is what goes on. A standby never runs a trial; a process that becomes the leader
 //! goes on with what the status says of it.
 
-use super::Entry;
 use super::keep::{self, Kept};
-use super::runner;
 use super::status::Report;
 use super::trial::Trial;
+use super::{Entry, loading, room};
 use crate::context::Context;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_core::ids::{Digest, UnixMs};
 use weir_core::scaling::ScalingPolicy as _;
-use weir_core::trial::{Calls, Difference, Next, Plan, Seen, Word, judge};
+use weir_core::trial::{Calls, Difference, Next, Plan, Seen, judge};
 use weir_crds::WasmPolicy;
-use weir_crds::wasm_policy::{OnTrial, PolicyKind, Promotion, Revision, Rollout, Strategy};
-use weir_engine::verify::Trust;
-use weir_engine::{Candidate, LoadError, Policy, Ready};
+use weir_crds::wasm_policy::{OnTrial, PolicyKind, Promotion, Revision, Rollout, Strategy, TrialOutcome};
+use weir_engine::verify::{Rules, Trust};
+use weir_engine::{Candidate, LoadError, Policy, Prepared, Ready, StageTimes};
 
 /// How often a trial is looked at.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 /// How often what was counted is told, while nothing else happens.
 const TELL: Duration = Duration::from_secs(10);
 
-/// What a gate's word is where a person spoke.
-const ABORTED: &str = "Aborted";
+/// Reason of what a person brought about.
+const ABORTED: &str = TrialOutcome::Aborted.as_str();
 
 /// The module on trial as it was shipped: what is kept when it takes over.
 pub(super) struct Shipped {
@@ -63,6 +62,13 @@ pub(super) fn plan(spec: &WasmPolicy) -> Option<(&Rollout, Plan)> {
 }
 
 /// What a person says in the spec about a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    None,
+    Promote,
+    Abort,
+}
+
 fn word(rollout: &Rollout, digest: &str) -> Word {
     // Who promotes what was aborted before means it.
     if rollout.promote.as_deref() == Some(digest) {
@@ -74,28 +80,38 @@ fn word(rollout: &Rollout, digest: &str) -> Word {
     }
 }
 
-/// The module that runs is one that a person wants to be rid of: the one before it takes over.
-pub(super) async fn back(context: &Context, entry: &Entry, spec: &WasmPolicy, trust: &Trust, report: &mut Report) {
-    let Some((rollout, running)) = spec.spec.rollout.as_ref().zip(entry.current()) else { return };
+/// The module that runs is one that a person wants to be rid of: the one before it takes over. With a
+/// time: it can be tried again then.
+pub(super) async fn back(context: &Context, entry: &Entry, spec: &WasmPolicy, trust: &Trust, report: &mut Report) -> Option<Duration> {
+    let (rollout, running) = spec.spec.rollout.as_ref().zip(entry.current())?;
     let (digest, version) = (running.stamp().digest.to_string(), running.stamp().version.clone());
     if word(rollout, &digest) != Word::Abort || !context.leadership.is_leader() {
-        return;
+        return None;
     }
     let Some(Kept { bytes, params, signatures }) = keep::recall(context, spec, keep::Which::Previous).await else {
         tracing::warn!(policy = %entry.object, digest, "spec.rollout.abort names the module that runs, and no copy of the one before it is kept");
-        return;
+        return None;
     };
-    let candidate = Candidate { bytes, params, digest: None, ..runner::candidate(entry, spec) };
-    match entry.slot.load_signed(&candidate, &Trust { rules: trust.rules.clone(), signatures }).await.outcome {
-        weir_engine::LoadOutcome::Swapped { policy, .. } => {
-            entry.swapped();
+    let candidate = Candidate { bytes, params, digest: None, ..loading::candidate(entry, spec) };
+    let kept_trust = Trust { rules: trust.rules.clone(), signatures };
+    match loading::prepare(context, entry, &candidate, &kept_trust).await.result {
+        Ok(Ready::New(policy)) => {
+            if !room::make(context, entry, &policy, true, report) {
+                return None;
+            }
+            entry.take_over(&policy, &trust.rules);
+            // Whom a person wants to be rid of is no fallback.
+            entry.fallbacks.write().previous = None;
+            context.metrics.policy_swapped(None);
             tracing::info!(policy = %entry.object, from = digest, to = %policy.stamp().digest, "rolled back to the module before, as spec.rollout.abort asks");
-            report.ended(revision(context.now(), &digest, &version, ABORTED, ABORTED, "spec.rollout.abort names it"));
+            report.ended(revision(context.now(), (&digest, &version), TrialOutcome::Aborted, ABORTED, "spec.rollout.abort names it"));
             report.accepted(context.now(), &policy, None);
+            None
         }
-        weir_engine::LoadOutcome::Unchanged { .. } => {}
-        weir_engine::LoadOutcome::Refused { error, .. } => {
+        Ok(Ready::Same(_)) => None,
+        Err(error) => {
             tracing::warn!(policy = %entry.object, %error, "the module before can't be used");
+            loading::retry(report, &error)
         }
     }
 }
@@ -112,20 +128,32 @@ pub(super) enum Tried {
     NotNow(Option<Duration>),
     /// A gate of the load refused it.
     Refused(LoadError),
-    /// There is a module that ran before, and it has to be there first.
-    Recall,
+    /// There is a module that ran before, and it has to be there before this one is judged.
+    Recall(Arc<Policy>),
 }
 
 /// Verifies a fetched module and puts it on trial, where the plan asks for one.
 pub(super) async fn try_out(
     context: &Context,
     entry: &Entry,
-    (spec, (rollout, plan)): (&WasmPolicy, &(&Rollout, Plan)),
+    (spec, (rollout, plan)): (&WasmPolicy, (&Rollout, &Plan)),
     candidate: &Candidate,
     trust: &Trust,
     report: &mut Report,
+) -> (Tried, StageTimes) {
+    let Prepared { result, stages } = loading::prepare(context, entry, candidate, trust).await;
+    (judge_prepared(context, entry, (spec, (rollout, plan)), result, report), stages)
+}
+
+/// What becomes of a module that may run, or of one that may not.
+pub(super) fn judge_prepared(
+    context: &Context,
+    entry: &Entry,
+    (spec, (rollout, plan)): (&WasmPolicy, (&Rollout, &Plan)),
+    prepared: Result<Ready, LoadError>,
+    report: &mut Report,
 ) -> Tried {
-    let new = match entry.slot.prepare_signed(candidate, trust).await {
+    let new = match prepared {
         Err(error) => {
             end(entry, report);
             return Tried::Refused(error);
@@ -140,7 +168,7 @@ pub(super) async fn try_out(
     let Some(running) = entry.current() else {
         let ran = spec.status.as_ref().and_then(|status| status.running.as_ref());
         // Without a module that ran before, nobody is worse off than now.
-        return if ran.is_some_and(|ran| ran.digest != digest) && word(rollout, &digest) != Word::Promote { Tried::Recall } else { Tried::Take(new) };
+        return if ran.is_some_and(|ran| ran.digest != digest) && word(rollout, &digest) != Word::Promote { Tried::Recall(new) } else { Tried::Take(new) };
     };
     if running.stamp().digest == new.stamp().digest {
         // Params and limits are the spec's: whoever changed them has meant it.
@@ -153,14 +181,20 @@ pub(super) async fn try_out(
             let by_hand = entry.trial().is_some_and(|trial| trial.digest() == new.stamp().digest);
             end(entry, report);
             if by_hand || report.outcome(&digest).is_some() {
-                report.ended(revision(now, &digest, &new.stamp().version, "Promoted", "Promoted", "spec.rollout.promote names it"));
+                report.ended(revision(
+                    now,
+                    (&digest, &new.stamp().version),
+                    TrialOutcome::Promoted,
+                    TrialOutcome::Promoted.as_str(),
+                    "spec.rollout.promote names it",
+                ));
             }
             return Tried::Take(new);
         }
         Word::Abort => {
             end(entry, report);
-            if report.outcome(&digest) != Some(ABORTED) {
-                report.ended(revision(now, &digest, &new.stamp().version, ABORTED, ABORTED, "spec.rollout.abort names it"));
+            if report.outcome(&digest) != Some(TrialOutcome::Aborted) {
+                report.ended(revision(now, (&digest, &new.stamp().version), TrialOutcome::Aborted, ABORTED, "spec.rollout.abort names it"));
             }
             let message = "spec.rollout.abort names this module: ship another one, or write its digest into spec.rollout.promote";
             report.refused(now, Some(new.stamp().digest), ABORTED, message);
@@ -171,7 +205,7 @@ pub(super) async fn try_out(
     if let Some(message) = report.rolled_back(&digest) {
         end(entry, report);
         let message = format!("this module was tried and dropped: {message}; ship another one, or write its digest into spec.rollout.promote");
-        report.refused(now, Some(new.stamp().digest), weir_crds::conditions::reason::ROLLED_BACK, &message);
+        report.refused(now, Some(new.stamp().digest), TrialOutcome::RolledBack.as_str(), &message);
         return Tried::NotNow(None);
     }
     let rest = report.last_rollback().map(|last| i64::try_from(rollout.cooldown.as_millis()).unwrap_or(i64::MAX).saturating_sub(now.since(last)));
@@ -187,6 +221,10 @@ pub(super) async fn try_out(
         && trial.policy.limits() == new.limits()
     {
         return Tried::OnTrial;
+    }
+    end(entry, report);
+    if !room::make(context, entry, &new, false, report) {
+        return Tried::NotNow(None);
     }
     let trial = Trial::new(new.clone(), percent(plan, 0), now);
     if let Some(known) = spec.status.as_ref().and_then(|status| status.candidate.as_ref()).filter(|known| known.digest == digest) {
@@ -212,22 +250,23 @@ fn percent(plan: &Plan, step: usize) -> u8 {
 fn seen_before(known: &OnTrial) -> Seen {
     let differences = known.differences;
     Seen {
-        since: UnixMs(known.since.0.as_millisecond()),
+        since: crate::conditions::millis(&known.since),
         step: known.step.map_or(0, |step| usize::try_from(step.saturating_sub(1)).unwrap_or(0)),
         candidate: Calls { total: known.calls, refusals: known.refusals, failures: known.failures, p99_us: known.p99_microseconds },
         compared: known.compared,
+        skipped: known.skipped,
         differences: [differences.more, differences.fewer, differences.refuses, differences.fails, differences.answers],
         ..Seen::default()
     }
 }
 
 /// Looks at the trial, and ends it when it is time.
-pub(super) async fn look(context: &Context, entry: &Entry, spec: &WasmPolicy, shipped: &mut Option<Shipped>, report: &mut Report) {
+pub(super) async fn look(context: &Context, entry: &Entry, (spec, rules): (&WasmPolicy, &[Rules]), shipped: &mut Option<Shipped>, report: &mut Report) {
     let (Some((_, plan)), Some(trial)) = (plan(spec), entry.trial()) else { return };
     let now = context.now();
     let (seen, latest) = trial.seen();
     let (digest, version) = (trial.digest().to_string(), trial.policy.stamp().version.clone());
-    match judge(&plan, &seen, Word::None, now) {
+    match judge(&plan, &seen, now) {
         Next::Wait(message) => {
             // Numbers can wait; that something else is waited for can't.
             let due = report.told.is_none_or(|told| told.elapsed() >= TELL) || report.trial.as_ref().is_none_or(|known| known.percent != trial.percent());
@@ -243,21 +282,21 @@ pub(super) async fn look(context: &Context, entry: &Entry, spec: &WasmPolicy, sh
         }
         Next::Promote(message) => {
             end(entry, report);
-            entry.slot.swap(trial.policy.clone());
-            entry.swapped();
-            report.ended(revision(now, &digest, &version, "Promoted", "AllGatesHeld", &message));
+            let was_good = entry.take_over(&trial.policy, rules);
+            context.metrics.policy_swapped(None);
+            report.ended(revision(now, (&digest, &version), TrialOutcome::Promoted, "AllGatesHeld", &message));
             let shipped = shipped.take();
             report.accepted(now, &trial.policy, shipped.as_ref().and_then(|shipped| shipped.revision.clone()));
             tracing::info!(policy = %entry.object, digest, message, "the trial went well: the new module takes over");
             if let Some(shipped) = shipped {
-                keep::keep(context, spec, &trial.digest(), &shipped.kept).await;
+                keep::keep(context, spec, &trial.digest(), &shipped.kept, was_good).await;
             }
         }
         Next::RollBack { gate, sentence } => {
             end(entry, report);
             context.metrics.policy_rejected(gate);
             tracing::warn!(policy = %entry.object, digest, gate, sentence, "the new module failed its trial: the last good one goes on for all");
-            report.ended(revision(now, &digest, &version, weir_crds::conditions::reason::ROLLED_BACK, gate, &sentence));
+            report.ended(revision(now, (&digest, &version), TrialOutcome::RolledBack, gate, &sentence));
             report.refused(now, Some(trial.digest()), gate, &format!("the trial ended: {sentence}"));
             // Whoever was decided for by the new one is looked at again at once.
             entry.wake_users();
@@ -279,6 +318,7 @@ fn tell(plan: &Plan, trial: &Trial, seen: &Seen, latest: Vec<super::trial::Found
         failures: seen.candidate.failures,
         p99_microseconds: seen.candidate.p99_us,
         compared: seen.compared,
+        skipped: seen.skipped,
         differences: weir_crds::wasm_policy::Differences {
             more: count(Difference::More),
             fewer: count(Difference::Fewer),
@@ -300,11 +340,11 @@ fn tell(plan: &Plan, trial: &Trial, seen: &Seen, latest: Vec<super::trial::Found
     }
 }
 
-fn revision(now: UnixMs, digest: &str, version: &str, outcome: &str, reason: &str, message: &str) -> Revision {
+fn revision(now: UnixMs, (digest, version): (&str, &str), outcome: TrialOutcome, reason: &str, message: &str) -> Revision {
     Revision {
         digest: digest.to_owned(),
         version: version.to_owned(),
-        outcome: outcome.to_owned(),
+        outcome,
         reason: reason.to_owned(),
         message: message.to_owned(),
         time: crate::conditions::time(now),

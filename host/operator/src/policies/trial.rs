@@ -63,6 +63,7 @@ struct Counted {
     candidate: Tally,
     current: Tally,
     compared: u64,
+    skipped: u64,
     differences: [u64; 5],
     latest: VecDeque<Found>,
     objects: HashMap<ObjectRef, Fates>,
@@ -131,7 +132,8 @@ impl Trial {
     pub fn resume(&self, seen: &Seen, percent: u8) {
         self.percent.store(percent, Ordering::Relaxed);
         let mut counted = self.counted.lock();
-        (counted.since, counted.step, counted.compared, counted.differences) = (seen.since, seen.step, seen.compared, seen.differences);
+        (counted.since, counted.step, counted.differences) = (seen.since, seen.step, seen.differences);
+        (counted.compared, counted.skipped) = (seen.compared, seen.skipped);
         counted.candidate.calls = seen.candidate;
         counted.current.calls = seen.current;
     }
@@ -196,6 +198,11 @@ impl Trial {
         Some(kind)
     }
 
+    /// Counts a snapshot on which both would have been asked, and there was no place for it.
+    pub fn skipped(&self) {
+        self.counted.lock().skipped += 1;
+    }
+
     /// Takes in how the records of an object fare.
     pub fn fares(&self, object: &ObjectRef, fate: Fate) {
         let mut counted = self.counted.lock();
@@ -228,6 +235,7 @@ impl Trial {
             candidate: counted.candidate.read(),
             current: counted.current.read(),
             compared: counted.compared,
+            skipped: counted.skipped,
             differences: counted.differences,
             candidate_fates: fates(Arm::Candidate),
             current_fates: fates(Arm::Current),

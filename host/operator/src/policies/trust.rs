@@ -1,7 +1,7 @@
 //! Who must have signed a module: `spec.verification` and what the operator demands by itself. Touches the
 //! network, to read keys of Secrets and ConfigMaps. Called by [`super::runner`] before each load.
 
-use super::runner::Fetched;
+use super::sources::Fetched;
 use crate::context::Context;
 use crate::watch::chain;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};

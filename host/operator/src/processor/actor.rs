@@ -8,6 +8,7 @@
 use super::decide::News;
 use super::facts;
 use super::measure::Measure;
+use super::state::States;
 use super::status::{Keeper, Trouble};
 use super::{adopt, rollout};
 use crate::build::rollout::Rejected;
@@ -22,7 +23,6 @@ use crate::shell::metrics::{Readiness, Step, Tracked};
 use crate::views::WorkloadKey;
 use crate::watch::chain;
 use kube::Resource as _;
-use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use weir_core::capacity::{CapacityLearner, StartUpLearner};
 use weir_core::decision::{Decision, Verdict};
 use weir_core::guardrails::GuardMemory;
-use weir_core::ids::{Digest, ObjectRef};
+use weir_core::ids::ObjectRef;
 use weir_core::scaling::PolicyStamp;
 use weir_core::snapshot::{Block, MetricsHealth};
 use weir_core::window::{Window, names};
@@ -61,9 +61,6 @@ const SHORT: Duration = Duration::from_millis(500);
 /// First and longest wait after a pass that failed.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// What a version of the policy remembers: its digest and its state.
-pub(super) type Remembered = (Digest, Vec<u8>);
-
 pub(super) struct Actor {
     pub(super) context: Arc<Context>,
     pub(super) object: ObjectRef,
@@ -76,7 +73,8 @@ pub(super) struct Actor {
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
     pub(super) adopted: bool,
-    pub(super) config: Option<rollout::Outcome>,
+    /// Collectors only, so it takes no room in others.
+    pub(super) config: Option<Box<rollout::Outcome>>,
     pub(super) rejected: Option<Rejected>,
     pub(super) config_due: Option<Instant>,
     /// When to decide before the next tick is due.
@@ -84,14 +82,14 @@ pub(super) struct Actor {
     pub(super) memory: Option<GuardMemory>,
     pub(super) policy: Option<Arc<Entry>>,
     pub(super) stamp: Option<PolicyStamp>,
-    pub(super) state: Vec<u8>,
-    /// State of the version that is asked beside the one that decides, in a trial.
-    pub(super) beside_state: Arc<Mutex<Option<Remembered>>>,
+    pub(super) states: States,
     pub(super) capacity: CapacityLearner,
     pub(super) start_up: StartUpLearner,
     pub(super) start_up_measured: bool,
     pub(super) started: HashSet<String>,
     pub(super) decision: Option<Decision>,
+    /// When a policy was last asked.
+    pub(super) asked: Option<Instant>,
     pub(super) notable: Option<LastDecision>,
     pub(super) unresolved: Option<Block>,
     pub(super) metrics: Option<MetricsHealth>,
@@ -118,10 +116,12 @@ impl Acts for LogProcessor {
     }
 }
 
+/// The futures of the steps are boxed: kept inside this one, which every object holds all the time, they
+/// would take 12 kB of each.
 async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watch::Receiver<Arc<LogProcessor>>, wake: Arc<Notify>, stop: CancellationToken) {
     let processor = spec.borrow_and_update().clone();
     let mut actor = Actor::new(context, object, processor);
-    actor.configure().await;
+    Box::pin(actor.configure()).await;
     let mut ticks = actor.ticks();
     let mut pass_due = true;
     if actor.can_wait() {
@@ -148,13 +148,14 @@ async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watch::Receiver
         if pass_due {
             pass_due = false;
             if actor.processor.metadata.deletion_timestamp.is_some() {
-                if actor.release().await {
+                if Box::pin(actor.release()).await {
                     break;
                 }
             } else {
-                actor.pass().await;
+                Box::pin(actor.pass()).await;
             }
         }
+        actor.refresh(&spec);
         let retry = actor.next_look();
         tokio::select! {
             biased;
@@ -163,30 +164,30 @@ async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watch::Receiver
                 if changed.is_err() { break }
                 actor.processor = spec.borrow_and_update().clone();
                 let interval = actor.interval();
-                actor.configure().await;
+                Box::pin(actor.configure()).await;
                 if actor.interval() != interval { ticks = actor.ticks(); }
                 pass_due = true;
             }
             () = actor.decide_now.notified() => {
                 // The grid moves: still one decision per interval, none twice.
                 ticks.reset();
-                actor.tick(Duration::ZERO).await;
+                Box::pin(actor.tick(Duration::ZERO)).await;
             }
             due = ticks.tick() => {
                 let late = Instant::now().saturating_duration_since(due.into_std());
-                actor.tick(late).await;
+                Box::pin(actor.tick(late)).await;
                 actor.early = actor.rises().then(|| Instant::now() + actor.interval().mul_f64(SOON));
             }
             () = sleep_until(actor.early) => {
                 actor.early = None;
-                actor.tick(Duration::ZERO).await;
+                Box::pin(actor.tick(Duration::ZERO)).await;
             }
             () = wake.notified() => pass_due = true,
             () = sleep_until(retry) => pass_due = true,
             () = actor.keeper.written() => {}
         }
     }
-    actor.keeper.finish().await;
+    Box::pin(actor.keeper.finish()).await;
     actor.leave_policy();
     actor.context.index.write().unregister(&actor.object);
 }
@@ -234,13 +235,13 @@ impl Actor {
             memory: None,
             policy: None,
             stamp: None,
-            state: Vec::new(),
-            beside_state: Arc::default(),
+            states: States::default(),
             capacity: CapacityLearner::default(),
             start_up: StartUpLearner::default(),
             start_up_measured: false,
             started: HashSet::new(),
             decision: None,
+            asked: None,
             notable,
             unresolved: None,
             metrics: None,
@@ -294,6 +295,14 @@ impl Actor {
         count > 0 && newest > 0.0 && newest >= RISE * sum / f64::from(count)
     }
 
+    /// Takes a newer copy of the same spec, so that each object is held once.
+    fn refresh(&mut self, spec: &watch::Receiver<Arc<LogProcessor>>) {
+        let newest = spec.borrow();
+        if !Arc::ptr_eq(&newest, &self.processor) && !is_news(self.processor.meta(), newest.meta()) {
+            self.processor = newest.clone();
+        }
+    }
+
     fn next_look(&self) -> Option<Instant> {
         self.retry_at.into_iter().chain(self.config_due).min()
     }
@@ -324,7 +333,7 @@ impl Actor {
                     self.adopted = false;
                     // One that was adopted before need not be looked for.
                     let mut index = self.context.index.write();
-                    let known = index.workload(key).filter(|known| known.labels.get(weir_crds::names::LABEL_PROCESSOR) == Some(&self.object.name));
+                    let known = index.workload(key).filter(|known| known.labels.get(weir_crds::names::LABEL_PROCESSOR) == Some(self.object.name.as_str()));
                     if let Some(known) = known {
                         index.register(&self.object, key.clone(), Some(adopt::selector(&known)));
                     }
@@ -415,7 +424,7 @@ impl Actor {
     async fn let_strays_go(&self, valid: &Valid) -> Result<(), Trouble> {
         let strays = self.context.index.read().strays(&self.object, &valid.workload_key());
         let ours = self.object.to_string();
-        for stray in strays.iter().filter(|stray| stray.annotations.get(weir_crds::names::ANNOTATION_SCALED_BY) == Some(&ours)) {
+        for stray in strays.iter().filter(|stray| stray.annotations.get(weir_crds::names::ANNOTATION_SCALED_BY) == Some(ours.as_str())) {
             let failed = |error: kube::Error| Trouble { reason: reason::APPLY_FAILED, message: format!("{} can't be released: {}", stray.key, chain(&error)) };
             adopt::release(&self.context, &stray.key).await.map_err(failed)?;
         }
@@ -477,14 +486,14 @@ impl Actor {
                         findings: &findings,
                         intake,
                         rejected: self.rejected.as_ref(),
-                        before: self.config.as_ref(),
+                        before: self.config.as_deref(),
                     };
                     let outcome = rollout::run(&self.context, &known, &mut self.ensured).await.map_err(trouble)?;
                     self.rejected.clone_from(&outcome.step.rejected);
                     self.config_due = outcome.look_again.map(|wait| Instant::now() + wait);
-                    self.config = Some(outcome);
+                    self.config = Some(Box::new(outcome));
                 }
-                let outcome = self.config.as_ref();
+                let outcome = self.config.as_deref();
                 let deploy = match outcome.map(|outcome| (outcome.step.deploy.as_ref(), outcome.earlier.as_ref())) {
                     Some((Some(hash), _)) if hash == revision.hash() => Deploy::Desired,
                     Some((Some(_), Some(earlier))) => Deploy::Earlier(earlier),

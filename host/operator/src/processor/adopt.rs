@@ -85,7 +85,7 @@ async fn patch(context: &Context, key: &WorkloadKey, params: &PatchParams, body:
         WorkloadKind::Deployment => WorkloadView::from(&patch_as::<Deployment>(context, key, params, body).await?),
         WorkloadKind::StatefulSet => WorkloadView::from(&patch_as::<StatefulSet>(context, key, params, body).await?),
     };
-    if view.labels.contains_key(LABEL_PROCESSOR) {
+    if view.labels.get(LABEL_PROCESSOR).is_some() {
         context.index.write().apply_workload(view.clone());
     }
     Ok(view)

@@ -1,16 +1,16 @@
 //! The tick of an [`Actor`]: observe, snapshot, decide, plan, apply, record, each by its module.
 
 use super::actor::Actor;
+use super::ask::{Asked, ask};
+use super::choose::Asking;
 use super::freeze::{Parts, freeze};
 use super::measure::Measure;
 use super::status::{self, Seen, Trouble};
 use super::{adopt, drain, facts};
 use crate::build::{Valid, ValidEngine};
 use crate::conditions::Status;
-use crate::context::Context;
 use crate::index::Members;
-use crate::policies::trial::{Compared, Trial};
-use crate::policies::{Entry, Unresolved};
+use crate::quota::Namespace;
 use crate::shell::events::EventType;
 use crate::shell::metrics::{ObjectState, Readiness, Step};
 use crate::watch::chain;
@@ -20,16 +20,20 @@ use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_core::capacity::Observation;
-use weir_core::decision::{Decision, Verdict, decide};
+use weir_core::decision::{Decision, Verdict};
 use weir_core::guardrails::{Change, GuardMemory};
 use weir_core::health::Finding;
-use weir_core::ids::UnixMs;
-use weir_core::scaling::{Capacity, Outcome, ScalingInput, ScalingPolicy};
-use weir_core::snapshot::{Block, MetricsHealth, Mode, Snapshot};
-use weir_core::trial::{Arm, Fate};
+use weir_core::ids::{ObjectRef, UnixMs};
+use weir_core::scaling::{Capacity, Outcome, ScalingPolicy as _};
+use weir_core::snapshot::{Block, MetricsHealth, Mode};
+use weir_core::trial::Arm;
+use weir_core::trial::Fate;
 use weir_core::window::{Window, names};
 use weir_crds::conditions::reason;
-use weir_engine::{Policy, PolicyKind};
+
+/// An object whose decisions are spaced out for want of time is not told to be held before its last one is as old
+/// as this.
+const SPACED: Duration = Duration::from_secs(10);
 
 impl Actor {
     /// Observe, snapshot, decide, plan, apply, record.
@@ -100,70 +104,24 @@ impl Actor {
         Capacity { per_replica: learnt.or(valid.capacity.records_per_second), learnt: learnt.is_some(), start_up: self.start_up.seconds() }
     }
 
-    pub(super) fn leave_policy(&mut self) {
-        if let Some(entry) = self.policy.take() {
-            entry.leave(&self.object);
-        }
-    }
-
-    /// The policy that decides now, after taking note of which one it is.
-    fn resolve(&mut self, valid: &Valid) -> Option<Arc<Policy>> {
-        self.unresolved = None;
-        let Some(scaling) = &valid.scaling else {
-            self.leave_policy();
-            return None;
-        };
-        let reference = weir_crds::PolicyRef { name: scaling.policy.name.clone(), namespace: Some(scaling.policy.namespace.clone()) };
-        match self.context.policies.resolve(&reference, &self.object.namespace) {
-            Err(why) => {
-                self.leave_policy();
-                let code = if matches!(why, Unresolved::NotFound(_)) { reason::POLICY_NOT_FOUND } else { reason::POLICY_NOT_ALLOWED };
-                self.unresolved = Some(Block { code: code.to_owned(), sentence: why.sentence("spec.scaling.policyRef") });
-                None
-            }
-            Ok(entry) => {
-                if self.policy.as_ref().is_none_or(|held| !Arc::ptr_eq(held, &entry)) {
-                    self.leave_policy();
-                    entry.join(&self.object, &self.decide_now);
-                    self.policy = Some(entry.clone());
-                }
-                let current = entry.current();
-                if current.as_ref().is_some_and(|policy| policy.kind() != PolicyKind::Scaling) {
-                    let sentence = format!("WasmPolicy {} is not of kind Scaling: name one that is in spec.scaling.policyRef", scaling.policy);
-                    self.unresolved = Some(Block { code: reason::WRONG_KIND.to_owned(), sentence });
-                    return None;
-                }
-                if current.is_none() {
-                    let (code, sentence) = if entry.is_starting() {
-                        (reason::STARTING, format!("WasmPolicy {} is being loaded", scaling.policy))
-                    } else {
-                        (reason::POLICY_NOT_READY, format!("WasmPolicy {} has no module that runs: see its conditions", scaling.policy))
-                    };
-                    self.unresolved = Some(Block { code: code.to_owned(), sentence });
-                }
-                current
-            }
-        }
-    }
-
     async fn decide_and_act(&mut self, valid: &Valid, members: &Members, measure: &mut Measure, now: UnixMs, block: Option<Block>) {
-        let policy = self.resolve(valid);
-        let trial = self.policy.as_ref().and_then(|entry| entry.trial());
-        let (policy, beside, arm) = match (&trial, policy) {
-            (Some(trial), Some(current)) if trial.arm(&self.object) == Arm::Candidate => (Some(trial.policy.clone()), Some(current), Arm::Candidate),
-            (Some(trial), Some(current)) => (Some(current), Some(trial.policy.clone()), Arm::Current),
-            (_, policy) => (policy, None, Arm::Current),
-        };
+        let Asking { policy, circuit, fallback, trial } = self.resolve(valid);
         let stamp = policy.as_ref().map(|policy| policy.stamp().clone());
-        if stamp != self.stamp {
-            // Another module must not read what this one wrote.
-            self.state.clear();
-            self.stamp.clone_from(&stamp);
-        }
+        self.stamp.clone_from(&stamp);
+        let versions = policy.as_deref().map(|policy| policy.description().state.clone()).unwrap_or_default();
+        let (state, dropped_state) = stamp.as_ref().map(|stamp| self.states.hand_to(stamp, &versions)).unwrap_or_default();
         let counts = facts::counts(members);
         let required = policy.iter().flat_map(|policy| policy.description().series.iter().filter(|need| need.required).map(|need| need.name.as_str()));
         let health = measure.health(required);
         self.staleness = measure.staleness();
+        let namespace = self.context.policies.quotas.namespace(&self.object.namespace);
+        let paused = valid.scaling.as_ref().is_some_and(|scaling| scaling.paused);
+        let may_ask = policy.is_some() && health == MetricsHealth::Ready && block.is_none() && !paused;
+        let spaced = may_ask && namespace.wait(now).is_some();
+        if spaced {
+            namespace.held();
+            self.unresolved = Some(out_of_time(&self.object, &namespace));
+        }
         let memory = self.memory.take().unwrap_or_else(|| GuardMemory::seeded(now, counts.desired, self.last_change()));
         let snapshot = freeze(
             valid,
@@ -175,31 +133,44 @@ impl Actor {
                 capacity: self.capacity(valid),
                 window: self.window.take().unwrap_or_default(),
                 policy: stamp,
+                fallback,
                 unresolved: self.unresolved.clone(),
                 params: policy.as_ref().map_or_else(|| "{}".to_owned(), |policy| policy.params().to_owned()),
-                state: std::mem::take(&mut self.state),
+                state,
+                dropped_state,
                 metrics: health.clone(),
                 memory,
                 block,
             },
         );
         self.metrics = Some(health);
-        let Some((snapshot, decision, mut memory, took)) = ask(&self.context, snapshot, policy, self.policy.as_deref()).await else {
+        let Some(Asked { snapshot, decision, mut memory, took, .. }) =
+            ask(&self.context, &namespace, snapshot, policy.filter(|_| !spaced), self.policy.as_deref()).await
+        else {
             self.context.metrics.failed(Step::Decide);
             return;
         };
         self.context.metrics.decided(&decision, took);
         tracing::Span::current().record("decision", &decision.id).record("verdict", decision.verdict.as_str());
-        // Also while no module runs: the first one is tried on what its users wait with.
+        // Also while no module runs: the first one is tried on what its users wait with. What a module on trial or
+        // a fallback remembers, the next one need not be able to read.
         if snapshot.metrics == MetricsHealth::Ready
+            && snapshot.fallback.is_none()
+            && trial.as_ref().is_none_or(|on_trial| on_trial.arm == Arm::Current)
             && let Some(entry) = &self.policy
         {
             entry.slot.observe(&snapshot.input);
         }
-        if let (Some(trial), Some(other)) = (trial, beside) {
-            self.compare(trial, (arm, other), &snapshot.input, &decision, took);
+        if let (Some(entry), Some(circuit)) = (&self.policy, &circuit) {
+            self.count(entry, circuit, &decision);
         }
-        self.state = decision.state(&snapshot.input.state).to_vec();
+        if let Some(entry) = &self.policy {
+            self.probe(entry, &namespace, &snapshot);
+        }
+        if let Some(on_trial) = trial {
+            self.compare(on_trial, &namespace, &snapshot.input, &decision, took);
+        }
+        self.states.follow(&decision, &versions);
         self.window = Some(snapshot.input.window);
         let acted = match self.act(valid, members, measure, &decision).await {
             Ok(acted) => acted,
@@ -212,38 +183,17 @@ impl Actor {
             memory.changed(decision.change());
         }
         self.memory = Some(memory);
+        if decision.invocation.is_some() {
+            self.asked = Some(Instant::now());
+        }
+        if spaced && !acted && self.asked.is_some_and(|at| at.elapsed() < SPACED) {
+            // What was decided a short time ago stands.
+            self.unresolved = None;
+            return;
+        }
         self.note(&decision, acted);
         self.decision = Some(decision);
         self.record(if acted { News::Acted } else { News::Decided });
-    }
-
-    /// Counts for a trial, and asks the other version about the same snapshot, beside the live path:
-    /// where there is no place for that at once, it is left out.
-    fn compare(&self, trial: Arc<Trial>, (arm, other): (Arm, Arc<Policy>), input: &ScalingInput, decision: &Decision, took: Duration) {
-        let Some(live) = decision.invocation.as_ref().map(|invocation| invocation.outcome.clone()) else { return };
-        if arm == Arm::Candidate {
-            trial.decided(&live, took);
-        }
-        trial.fares(&self.object, fate(&input.window));
-        let Ok(place) = self.context.beside.clone().try_acquire_owned() else { return };
-        let digest = other.stamp().digest;
-        let state = self.beside_state.lock().as_ref().filter(|(known, _)| *known == digest).map(|(_, state)| state.clone()).unwrap_or_default();
-        let input = ScalingInput { params: other.params().to_owned(), state, ..input.clone() };
-        let (object, at, id, kept, metrics) = (self.object.clone(), decision.at, decision.id.clone(), self.beside_state.clone(), self.context.metrics.clone());
-        tokio::task::spawn_blocking(move || {
-            let begun = Instant::now();
-            let outcome = other.decide(&input).outcome;
-            let asked = begun.elapsed();
-            drop(place);
-            if let Outcome::Proposal(proposal) = &outcome {
-                *kept.lock() = Some((digest, proposal.state.clone()));
-            }
-            let candidate_decides = arm == Arm::Candidate;
-            let (current, candidate) = if candidate_decides { (&outcome, (&live, took)) } else { (&live, (&outcome, asked)) };
-            if let Some(kind) = trial.compared(&Compared { object: &object, at, decision: &id, current, candidate }, candidate_decides) {
-                metrics.policy_differs(kind.as_str());
-            }
-        });
     }
 
     /// The last change that the status tells of, for a process that has just started.
@@ -297,15 +247,23 @@ impl Actor {
         let holds = |verdict: &str| verdict == Verdict::Hold.as_str() || verdict == Verdict::Pinned.as_str();
         // What is held, and that it is not held any more.
         let held = decision.reason != reason::STARTING && (holds(decision.verdict.as_str()) || last.is_some_and(|last| holds(&last.verdict)));
-        if acted || (news && (would || held)) {
+        // Said once, though it is true of each decision until the policy proposes something.
+        let dropped =
+            decision.dropped_state.as_ref().filter(|dropped| self.decision.as_ref().and_then(|before| before.dropped_state.as_ref()) != Some(*dropped));
+        if let (Some(dropped), Some(stamp)) = (dropped, &decision.policy) {
+            tracing::debug!(object = %self.object, policy = %stamp.object, version = dropped.version, writer = dropped.writer, "{}", dropped.sentence());
+            self.context.metrics.state_dropped(&stamp.object);
+        }
+        if acted || dropped.is_some() || (news && (would || held)) {
             self.notable = Some(status::last_decision(decision));
         }
         if acted {
             let policy = decision.policy.as_ref().map_or_else(String::new, |stamp| format!(" by {} {}", stamp.object, stamp.digest.short()));
+            let instead = decision.fallback.as_ref().map_or_else(String::new, |fallback| format!(" as fallback ({})", fallback.sentence));
             let clamps: Vec<&str> = decision.clamps.iter().map(|clamp| clamp.guardrail.as_str()).collect();
             let clamped = if clamps.is_empty() { String::new() } else { format!(", clamped by {}", clamps.join(", ")) };
             let note = format!(
-                "{} to {} replicas{policy}: {} ({}){clamped}; decision {}",
+                "{} to {} replicas{policy}{instead}: {} ({}){clamped}; decision {}",
                 decision.from, decision.to, decision.reason, decision.sentence, decision.id
             );
             tracing::info!(object = %self.object, from = decision.from, to = decision.to, reason = decision.reason, decision = decision.id, "scaled");
@@ -412,33 +370,21 @@ pub(super) enum News {
     Acted,
 }
 
+/// Why an object is held whose namespace has used up its time.
+fn out_of_time(object: &ObjectRef, namespace: &Namespace) -> Block {
+    let sentence = format!(
+        "policy calls on objects of namespace {} have used up their processor time ({} ms of each second): have policies that compute less, measure less often, or have the operator's --namespace-quota-for raised",
+        object.namespace,
+        namespace.quota().decision_us / 1000
+    );
+    Block { code: reason::QUOTA_EXCEEDED.to_owned(), sentence }
+}
+
 /// How the records of an object fare.
-fn fate(window: &Window) -> Fate {
+pub(super) fn fate(window: &Window) -> Fate {
     let share = window.latest(names::REFUSED).zip(window.latest(names::OFFERED));
     Fate {
         refused_share: share.map(|(refused, offered)| if offered > 0.0 { refused / offered } else { 0.0 }),
         age_s: status::waiting(window).map(|age| age.min(86_400.0)),
     }
-}
-
-/// Decides. A policy may run until its deadline, and must not hold up others: unless it is known to be
-/// quick it is asked on a thread for blocking work.
-#[tracing::instrument(name = "decide", level = "debug", skip_all)]
-async fn ask(context: &Context, snapshot: Snapshot, policy: Option<Arc<Policy>>, entry: Option<&Entry>) -> Option<(Snapshot, Decision, GuardMemory, Duration)> {
-    let decided = |snapshot: Snapshot, policy: Option<Arc<Policy>>| {
-        let begun = Instant::now();
-        let decided = decide(&snapshot, policy.as_deref().map(|policy| policy as &dyn ScalingPolicy));
-        decided.ok().map(|(decision, memory)| (snapshot, decision, memory, begun.elapsed()))
-    };
-    let Some(entry) = entry.filter(|_| policy.is_some()) else { return decided(snapshot, policy) };
-    let answer = if entry.is_quick() {
-        decided(snapshot, policy)
-    } else {
-        let _place = context.decisions.acquire().await.ok()?;
-        tokio::task::spawn_blocking(move || decided(snapshot, policy)).await.ok()?
-    };
-    if let Some((.., took)) = &answer {
-        entry.took(*took);
-    }
-    answer
 }

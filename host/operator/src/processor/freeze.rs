@@ -4,7 +4,8 @@ use crate::build::Valid;
 use weir_core::guardrails::GuardMemory;
 use weir_core::ids::UnixMs;
 use weir_core::scaling::{Capacity, PolicyStamp, Replicas, ScalingInput};
-use weir_core::snapshot::{Block, MetricsHealth, Mode, SCHEMA, Snapshot};
+use weir_core::snapshot::{Block, Fallback, MetricsHealth, Mode, SCHEMA, Snapshot};
+use weir_core::state::DroppedState;
 use weir_core::window::Window;
 
 /// Parts of a snapshot that the actor holds.
@@ -17,10 +18,13 @@ pub(super) struct Parts {
     pub(super) capacity: Capacity,
     pub(super) window: Window,
     pub(super) policy: Option<PolicyStamp>,
+    /// Why it is another one than the object's own.
+    pub(super) fallback: Option<Fallback>,
     /// Why there is no policy, where one is configured.
     pub(super) unresolved: Option<Block>,
     pub(super) params: String,
     pub(super) state: Vec<u8>,
+    pub(super) dropped_state: Option<DroppedState>,
     pub(super) metrics: MetricsHealth,
     pub(super) memory: GuardMemory,
     pub(super) block: Option<Block>,
@@ -42,6 +46,8 @@ pub(super) fn freeze(valid: &Valid, parts: Parts) -> Snapshot {
             state: parts.state,
         },
         policy: parts.policy,
+        fallback: parts.fallback,
+        dropped_state: parts.dropped_state,
         unresolved: parts.unresolved,
         metrics: parts.metrics,
         guardrails: scaling.map(|scaling| scaling.guardrails).unwrap_or_default(),

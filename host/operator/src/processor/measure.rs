@@ -42,7 +42,21 @@ struct Server {
     interval: Duration,
     answers: Vec<(usize, Result<Option<f64>, PromError>)>,
     asked: Option<Instant>,
+    /// Questions in a row of which some got no answer.
+    failures: u32,
     made: Instant,
+}
+
+impl Server {
+    /// How long after a question the next one is asked. After one that failed it is asked again soon, and
+    /// then ever later: when an operator starts, thousands of objects ask one server at once, and those
+    /// that it did not get to in time must not wait a whole interval each time.
+    fn pause(&self, tick: Duration) -> Duration {
+        match self.failures.checked_sub(1) {
+            Some(before) => self.interval.min(tick.saturating_mul(1 << before.min(16))),
+            None => self.interval,
+        }
+    }
 }
 
 /// Measures one processor.
@@ -100,7 +114,7 @@ impl Measure {
         match connect(context, &valid.owner.namespace, wanted, valid.metrics.staleness_ms).await {
             Ok(client) => {
                 let interval = Duration::from_millis(u64::from(wanted.interval_ms));
-                self.server = Some(Server { client, interval, answers: Vec::new(), asked: None, made: Instant::now() });
+                self.server = Some(Server { client, interval, answers: Vec::new(), asked: None, failures: 0, made: Instant::now() });
                 self.server_fault = None;
             }
             Err(fault) => self.server_fault = Some(fault),
@@ -115,7 +129,7 @@ impl Measure {
         }
         let scraped = self.scrape_all(context, pods);
         let mut results = scraped.await;
-        self.ask(now, Duration::from_millis(u64::from(valid.metrics.interval_ms / 2))).await;
+        self.ask(now, Duration::from_millis(u64::from(valid.metrics.interval_ms))).await;
 
         let mut reports = Vec::with_capacity(pods.len());
         for pod in pods {
@@ -165,16 +179,18 @@ impl Measure {
         results
     }
 
-    async fn ask(&mut self, now: UnixMs, early: Duration) {
+    async fn ask(&mut self, now: UnixMs, tick: Duration) {
         let Some(server) = &mut self.server else { return };
         // A tick that comes late must not push the next question by a whole tick: half a tick early is in time.
-        if server.asked.is_some_and(|asked| asked.elapsed() + early < server.interval) {
+        if server.asked.is_some_and(|asked| asked.elapsed() + tick / 2 < server.pause(tick)) {
             return;
         }
         server.asked = Some(Instant::now());
         let client = &server.client;
         let asked = self.profile.queries().map(|(column, query)| async move { (column, client.instant(query, now).await.map(|answer| answer.value)) });
         server.answers = futures::future::join_all(asked).await;
+        let failed = server.answers.iter().any(|(_, answer)| answer.is_err());
+        server.failures = if failed { server.failures.saturating_add(1) } else { 0 };
     }
 
     /// Whether the window may be decided on, given the series that the policy can't do without.

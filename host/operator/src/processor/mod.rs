@@ -5,7 +5,10 @@
 //! | [`measure`] | observe | network: scrapes pods, asks Prometheus |
 //! | [`freeze`] | snapshot | nothing |
 //! | [`actor`] | | its loop and its state |
-//! | [`decide`] | decide | the policy, on a worker thread |
+//! | [`choose`] | decide | nothing: who is asked |
+//! | [`ask`] | decide | the policy, and threads |
+//! | [`state`] | decide | nothing: what policies remember |
+//! | [`decide`] | | the tick: all steps in order |
 //! | [`drain`] | plan | network: labels pods that leave |
 //! | [`crate::ensure`], [`adopt`], [`rollout`] | apply | network: writes what differs |
 //! | [`status`] | record | network: status and Events |
@@ -14,10 +17,13 @@
 
 pub mod actor;
 mod adopt;
+mod ask;
+mod choose;
 mod decide;
 mod drain;
 mod facts;
 mod freeze;
 mod measure;
 mod rollout;
+mod state;
 mod status;

@@ -22,7 +22,7 @@ use weir_core::snapshot::{Block, MetricsHealth};
 use weir_core::window::{Window, names};
 use weir_crds::conditions::{kind, reason};
 use weir_crds::log_processor::{
-    CapacityStatus, ClampStatus, ConfigStatus, LastDecision, LogProcessorStatus, Mode, PolicyStamp, Rates, RejectedConfig, Summary,
+    CapacityStatus, ClampStatus, ConfigStatus, DroppedState, LastDecision, LogProcessorStatus, Mode, PolicyStamp, Rates, RejectedConfig, Summary,
 };
 use weir_crds::names::FIELD_MANAGER;
 use weir_crds::{GROUP, LogProcessor, VERSION};
@@ -214,7 +214,12 @@ fn policy(seen: &Seen<'_>) -> (Status, String, String) {
         Some(Outcome::Refusal(refusal)) => {
             (Status::True, reason::POLICY_REFUSED.to_owned(), format!("{}: {}; the replicas are held", refusal.code, refusal.sentence))
         }
-        Some(Outcome::Proposal(_)) => (Status::True, reason::AS_EXPECTED.to_owned(), format!("{} proposes the replicas", scaling.policy)),
+        Some(Outcome::Proposal(_)) => match seen.decision.and_then(|decision| decision.fallback.as_ref()) {
+            Some(fallback) => {
+                (Status::True, reason::FALLBACK_DECIDES.to_owned(), format!("a fallback of {} proposes the replicas: {}", scaling.policy, fallback.sentence))
+            }
+            None => (Status::True, reason::AS_EXPECTED.to_owned(), format!("{} proposes the replicas", scaling.policy)),
+        },
         None if seen.decision.is_some() => (Status::True, reason::AS_EXPECTED.to_owned(), format!("{} is loaded", scaling.policy)),
         None => (Status::Unknown, reason::STARTING.to_owned(), "no decision was made yet".to_owned()),
     }
@@ -338,6 +343,12 @@ pub(super) fn last_decision(decision: &Decision) -> LastDecision {
             digest: stamp.digest.to_string(),
             version: Some(stamp.version.clone()),
         }),
+        fallback: decision.fallback.as_ref().map(|fallback| fallback.sentence.clone()),
+        dropped_state: decision.dropped_state.as_ref().map(|dropped| DroppedState {
+            version: dropped.version,
+            writer: dropped.writer.clone(),
+            digest: dropped.digest.to_string(),
+        }),
         clamps: decision.clamps.iter().map(|clamp| ClampStatus { guardrail: clamp.guardrail.as_str().to_owned(), from: clamp.from, to: clamp.to }).collect(),
         mode: if decision.mode == weir_core::snapshot::Mode::DryRun { Mode::DryRun } else { Mode::Enforce },
     }
@@ -348,9 +359,9 @@ pub(super) fn last_decision(decision: &Decision) -> LastDecision {
 pub(super) struct Keeper {
     /// As the API server has it, or will when the write under way succeeds.
     pub(super) written: LogProcessorStatus,
-    flight: Option<Flight>,
+    flight: Option<Box<Flight>>,
     /// What came while a write was under way.
-    next: Option<(Arc<LogProcessor>, LogProcessorStatus)>,
+    next: Option<Box<(Arc<LogProcessor>, LogProcessorStatus)>>,
     /// The last write failed: what the API server has is not known.
     lost: bool,
     last: Option<Instant>,
@@ -401,7 +412,7 @@ impl Keeper {
             return false;
         }
         if self.flight.is_some() {
-            self.next = Some((processor.clone(), status));
+            self.next = Some(Box::new((processor.clone(), status)));
         } else {
             self.begin(context.clone(), processor.clone(), status);
         }
@@ -421,7 +432,7 @@ impl Keeper {
         });
         let task = tokio::spawn(async move { api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await.map(drop) });
         let before = std::mem::replace(&mut self.written, status);
-        self.flight = Some(Flight { context, processor, before, task });
+        self.flight = Some(Box::new(Flight { context, processor, before, task }));
     }
 
     /// True when the last write failed.
@@ -433,7 +444,8 @@ impl Keeper {
     pub(super) async fn written(&mut self) {
         let Some(flight) = &mut self.flight else { return std::future::pending().await };
         let answer = (&mut flight.task).await;
-        let Some(Flight { context, processor, before, .. }) = self.flight.take() else { return };
+        let Some(flight) = self.flight.take() else { return };
+        let Flight { context, processor, before, .. } = *flight;
         self.lost = match answer {
             Ok(Ok(())) => {
                 announce(&context, &processor, &before, &self.written);
@@ -450,7 +462,7 @@ impl Keeper {
             }
             Err(_) => true,
         };
-        if let Some((processor, status)) = self.next.take()
+        if let Some((processor, status)) = self.next.take().map(|next| *next)
             && context.leadership.is_leader()
         {
             self.begin(context, processor, status);

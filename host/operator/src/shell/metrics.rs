@@ -18,21 +18,27 @@ pub(in crate::shell) use labels::status_word;
 pub use labels::{ApplyResult, EventOutcome, Step};
 pub use tracked::{ObjectState, Readiness, Tracked};
 
-use families::Families;
-use labels::{ApiFailure, ApiRequest, ApplyFailure, Clamped, Decided, PolicyFailure, PolicyName};
+use families::{Families, SecondsTotal};
+use labels::{
+    ApiFailure, ApiRequest, ApplyFailure, COMPILED, Clamped, Compiled, Decided, ObjectNamespace, PolicyFailure, PolicyName, PolicyNamespace, QuotaRefusal,
+};
 use parking_lot::RwLock;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use weir_core::breaker::State;
 use weir_core::decision::Decision;
 use weir_core::ids::ObjectRef;
 use weir_core::placement::{PlacementDecision, PlacementOutcome};
+use weir_core::quota::Resource;
 use weir_core::scaling::Outcome;
 use weir_core::snapshot::Mode;
+use weir_engine::{CompiledFrom, LoadError, StageTimes};
 
 /// What is exposed.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +53,22 @@ pub struct MetricsOptions {
 #[derive(Debug)]
 struct PolicyHandles {
     refusals: Counter,
+    fallback: Counter,
+    states_dropped: Counter,
     fuel: Histogram,
+}
+
+/// Handles of one namespace.
+#[derive(Clone, Debug)]
+pub(crate) struct NamespaceHandles {
+    /// WasmPolicies with a module that runs.
+    pub(crate) policies: Gauge,
+    /// Bytes of their compiled code.
+    pub(crate) compiled: Gauge,
+    /// Processor time of decisions.
+    pub(crate) seconds: SecondsTotal,
+    /// Decisions held for want of it.
+    pub(crate) held: Counter,
 }
 
 /// All metrics of one process.
@@ -89,6 +110,9 @@ impl Metrics {
         let (Some(policy), Some(invocation)) = (&decision.policy, &decision.invocation) else { return };
         let handles = self.policy(&policy.object);
         handles.fuel.observe(invocation.fuel as f64);
+        if decision.fallback.is_some() {
+            handles.fallback.inc();
+        }
         match &invocation.outcome {
             Outcome::Proposal(_) => {}
             Outcome::Refusal(_) => {
@@ -138,6 +162,8 @@ impl Metrics {
         self.families.failures_at_zero(&name);
         let handles = Arc::new(PolicyHandles {
             refusals: self.families.policy_refusals.get_or_create_owned(&name),
+            fallback: self.families.policy_fallback_decisions.get_or_create_owned(&name),
+            states_dropped: self.families.policy_states_dropped.get_or_create_owned(&name),
             fuel: self.families.policy_fuel.get_or_create_owned(&name),
         });
         self.policies.write().entry(object.clone()).or_insert(handles).clone()
@@ -149,10 +175,62 @@ impl Metrics {
         let name = PolicyName::of(object);
         self.families.policy_refusals.remove(&name);
         self.families.policy_fuel.remove(&name);
+        self.families.policy_fallback_decisions.remove(&name);
+        self.families.policy_breaker_state.remove(&name);
+        self.families.policy_breaker_openings.remove(&name);
+        self.families.policy_states_dropped.remove(&name);
         for kind in labels::FAILURES {
             let PolicyName { policy_namespace, policy } = name.clone();
             self.families.policy_failures.remove(&PolicyFailure { policy_namespace, policy, kind });
         }
+    }
+
+    /// The state of a policy's breaker.
+    pub fn breaker(&self, object: &ObjectRef, state: &State) {
+        let value = match state {
+            State::Closed => 0,
+            State::HalfOpen(_) => 1,
+            State::Open(_) => 2,
+        };
+        self.families.policy_breaker_state.get_or_create(&PolicyName::of(object)).set(value);
+    }
+
+    /// A policy's breaker opened.
+    pub fn breaker_opened(&self, object: &ObjectRef) {
+        self.families.policy_breaker_openings.get_or_create(&PolicyName::of(object)).inc();
+    }
+
+    /// Handles of a namespace.
+    pub(crate) fn namespace(&self, name: &str) -> NamespaceHandles {
+        let (ours, objects) = (PolicyNamespace { policy_namespace: name.to_owned() }, ObjectNamespace { object_namespace: name.to_owned() });
+        NamespaceHandles {
+            policies: self.families.namespace_policies.get_or_create_owned(&ours),
+            compiled: self.families.namespace_compiled.get_or_create_owned(&ours),
+            seconds: self.families.namespace_decision_time.get_or_create_owned(&objects),
+            held: self.families.namespace_held.get_or_create_owned(&objects),
+        }
+    }
+
+    /// A namespace was deleted: its series go.
+    pub(crate) fn namespace_gone(&self, name: &str) {
+        let (ours, objects) = (PolicyNamespace { policy_namespace: name.to_owned() }, ObjectNamespace { object_namespace: name.to_owned() });
+        self.families.namespace_policies.remove(&ours);
+        self.families.namespace_compiled.remove(&ours);
+        self.families.namespace_decision_time.remove(&objects);
+        self.families.namespace_held.remove(&objects);
+        for resource in [Resource::Policies, Resource::Compiled] {
+            self.families.namespace_refusals.remove(&QuotaRefusal { policy_namespace: name.to_owned(), resource: resource.as_str() });
+        }
+    }
+
+    /// A module was not loaded, because its namespace has no room for it.
+    pub fn quota_refused(&self, namespace: &str, resource: Resource) {
+        self.families.namespace_refusals.get_or_create(&QuotaRefusal { policy_namespace: namespace.to_owned(), resource: resource.as_str() }).inc();
+    }
+
+    /// A policy is not handed what another module remembered of an object.
+    pub fn state_dropped(&self, object: &ObjectRef) {
+        self.policy(object).states_dropped.inc();
     }
 
     /// A module on trial answered otherwise than the one that runs.
@@ -172,15 +250,30 @@ impl Metrics {
         self.families.scrape_duration.observe(took.as_secs_f64());
     }
 
-    /// A module was compiled.
-    pub fn policy_compiled(&self, took: Duration) {
-        self.families.policy_compile_duration.observe(took.as_secs_f64());
+    /// The load of a module has ended, well or badly.
+    pub fn policy_loaded(&self, stages: &StageTimes, refused: Option<&LoadError>) {
+        let families = &self.families;
+        let of_compiler = refused.map(LoadError::reason).filter(|reason| LoadError::OF_COMPILER.contains(reason));
+        let compiled = stages.compiled == CompiledFrom::Compiler && !stages.compile.is_zero();
+        match of_compiler {
+            Some(outcome) => drop(families.policy_compilations.get_or_create(&Compiled { outcome }).inc()),
+            None if compiled => drop(families.policy_compilations.get_or_create(&Compiled { outcome: COMPILED }).inc()),
+            // It was refused before, or was compiled already.
+            None => return,
+        }
+        families.policy_compile_wait.observe(stages.queue.as_secs_f64());
+        if compiled {
+            families.policy_compile_duration.observe(stages.compile.as_secs_f64());
+        }
     }
 
-    /// A new version decides; `took` is the time from the first sight of its bytes to its first possible decision.
-    pub fn policy_swapped(&self, took: Duration) {
+    /// A new version decides; `took` is the time from the first sight of its bytes to its first possible decision,
+    /// none for one that was on trial, which takes as long as its plan says.
+    pub fn policy_swapped(&self, took: Option<Duration>) {
         self.families.policy_swaps.get_or_create(&labels::Swapped { result: "Accepted" }).inc();
-        self.families.policy_swap_duration.observe(took.as_secs_f64());
+        if let Some(took) = took {
+            self.families.policy_swap_duration.observe(took.as_secs_f64());
+        }
     }
 
     /// A new version was not accepted; `reason` is the stable word of the gate that it failed at.

@@ -1,5 +1,6 @@
 use super::*;
 use std::time::Duration;
+use weir_core::breaker::Opening;
 use weir_core::decision::Verdict;
 use weir_core::guardrails::{Clamp, Guardrail};
 use weir_core::health::Problem;
@@ -17,6 +18,8 @@ fn decision(outcome: Outcome) -> Decision {
         object: ObjectRef::new("logs", "edge"),
         snapshot: Digest::of(b""),
         policy: Some(PolicyStamp { object: ObjectRef::new("rules", "backlog"), digest: Digest::of(b""), name: "backlog".into(), version: "1.0.0".into() }),
+        fallback: None,
+        dropped_state: None,
         invocation: Some(Invocation { outcome, fuel: 12_345, output: String::new() }),
         verdict: Verdict::Hold,
         mode: Mode::Enforce,
@@ -53,9 +56,40 @@ fn a_decision_is_counted_with_its_clamps_its_failure_and_its_fuel() {
 }
 
 #[test]
+fn a_compilation_counts_once_with_what_came_of_it() {
+    let metrics = metrics(false);
+    let took = |compiled, compile| StageTimes { compiled, compile: Duration::from_millis(compile), ..StageTimes::default() };
+    metrics.policy_loaded(&took(CompiledFrom::Compiler, 30), None);
+    metrics.policy_loaded(&took(CompiledFrom::Disk, 1), None);
+    metrics.policy_loaded(&took(CompiledFrom::Memory, 0), None);
+    metrics.policy_loaded(&took(CompiledFrom::Compiler, 0), Some(&LoadError::CoreModule));
+    metrics.policy_loaded(&took(CompiledFrom::Compiler, 30), Some(&LoadError::InvalidParams { problems: Vec::new() }));
+    metrics.policy_loaded(&took(CompiledFrom::Compiler, 60_000), Some(&LoadError::CompileTimedOut { after: Duration::from_secs(60) }));
+    metrics.policy_loaded(&took(CompiledFrom::Compiler, 0), Some(&LoadError::CompileQueueFull { waiting: 256 }));
+    let value = |series: &str| line(&metrics, series);
+    assert_eq!(value(r#"weir_policy_compilations_total{outcome="Compiled"}"#).as_deref(), Some("2"), "good params or not, it was compiled");
+    assert_eq!(value(r#"weir_policy_compilations_total{outcome="CompileTimedOut"}"#).as_deref(), Some("1"));
+    assert_eq!(value(r#"weir_policy_compilations_total{outcome="CompileQueueFull"}"#).as_deref(), Some("1"));
+    assert_eq!(value(r#"weir_policy_compilations_total{outcome="CompilerCrashed"}"#).as_deref(), Some("0"));
+    assert_eq!(value("weir_policy_compile_duration_seconds_count").as_deref(), Some("3"));
+    assert_eq!(value("weir_policy_compile_wait_seconds_count").as_deref(), Some("4"));
+}
+
+#[test]
 fn the_series_of_a_deleted_policy_go() {
     let metrics = metrics(false);
     metrics.decided(&decision(Outcome::Failure(Failure { kind: FailureKind::Trap, message: String::new() })), Duration::ZERO);
+    let policy = ObjectRef::new("rules", "backlog");
+    let opening = Opening { since: UnixMs(0), calls: 5, failures: 5, last: FailureKind::Trap, pause_ms: 30_000, paused: UnixMs(0) };
+    metrics.breaker(&policy, &State::Open(opening));
+    metrics.breaker_opened(&policy);
+    let labels = r#"{policy_namespace="rules",policy="backlog"}"#;
+    assert_eq!(line(&metrics, &format!("weir_policy_breaker_state{labels}")).as_deref(), Some("2"));
+    assert_eq!(line(&metrics, &format!("weir_policy_breaker_openings_total{labels}")).as_deref(), Some("1"));
+    assert_eq!(line(&metrics, &format!("weir_policy_fallback_decisions_total{labels}")).as_deref(), Some("0"));
+    metrics.policy_gone(&policy);
+    metrics.state_dropped(&ObjectRef::new("rules", "backlog"));
+    assert_eq!(line(&metrics, r#"weir_policy_states_dropped_total{policy_namespace="rules",policy="backlog"}"#).as_deref(), Some("1"));
     metrics.policy_gone(&ObjectRef::new("rules", "backlog"));
     assert!(!metrics.encode().unwrap().contains("backlog"));
 }

@@ -73,7 +73,8 @@ pub(super) struct Actor {
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
     pub(super) policy: Option<Arc<Entry>>,
-    pub(super) stamp: Option<PolicyStamp>,
+    /// Who wrote `states`, in which version.
+    pub(super) wrote: Option<(PolicyStamp, u32)>,
     /// What the policy returned last, by mirror.
     pub(super) states: Vec<Vec<u8>>,
     pub(super) unresolved: Option<Block>,
@@ -146,7 +147,7 @@ impl Actor {
             failures: 0,
             retry_at: None,
             policy: None,
-            stamp: None,
+            wrote: None,
             states: Vec::new(),
             unresolved: None,
             decided: None,

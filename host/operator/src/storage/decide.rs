@@ -16,10 +16,11 @@ use kube::Resource as _;
 use std::sync::Arc;
 use weir_core::ids::{Digest, UnixMs};
 use weir_core::placement::{PlacementDecision, PlacementOutcome, PlacementPolicy, PlacementSnapshot, PlacementVerdict, decide_placement};
-use weir_core::scaling::ScalingPolicy as _;
+use weir_core::scaling::{PolicyStamp, ScalingPolicy as _};
 use weir_core::snapshot::{Block, Mode};
+use weir_core::state;
 use weir_crds::conditions::reason;
-use weir_engine::{Policy, PolicyKind};
+use weir_engine::{Policy, PolicyKind, thread_time};
 
 impl Actor {
     /// Decides when something has changed, and writes what comes of it. True: owners or nodes were changed.
@@ -27,10 +28,10 @@ impl Actor {
         let Some(kept) = self.kept.clone() else { return Ok(false) };
         let policy = self.resolve(valid);
         let stamp = policy.as_ref().map(|policy| policy.stamp().clone());
-        if stamp != self.stamp {
-            // Another module must not read what this one wrote.
+        let versions = policy.as_ref().map(|policy| policy.description().state.clone()).unwrap_or_default();
+        let readable = |reader: &PolicyStamp| self.wrote.as_ref().is_some_and(|(writer, version)| state::reads((reader, &versions), (writer, *version)));
+        if !stamp.as_ref().is_some_and(readable) {
             self.states.clear();
-            self.stamp.clone_from(&stamp);
         }
         let parts = Parts {
             now,
@@ -44,7 +45,7 @@ impl Actor {
         if timeless.is_some() && timeless == self.decided {
             return self.apply(valid, nodes, now, None).await;
         }
-        let Some((snapshot, decision)) = ask(&self.context, snapshot, policy).await else {
+        let Some((snapshot, decision)) = ask(&self.context, &self.object.namespace, snapshot, policy).await else {
             self.context.metrics.failed(Step::Decide);
             return Ok(false);
         };
@@ -52,7 +53,7 @@ impl Actor {
         if let Some(entry) = &self.policy {
             snapshot.mirrors.iter().for_each(|input| entry.slot.observe_placement(input));
         }
-        self.remember(&decision);
+        self.remember(&decision, versions.version());
         let acted = self.apply(valid, nodes, now, Some(&decision)).await?;
         self.note(&decision, acted);
         self.decision = Some(decision);
@@ -98,11 +99,12 @@ impl Actor {
         current
     }
 
-    fn remember(&mut self, decision: &PlacementDecision) {
+    fn remember(&mut self, decision: &PlacementDecision, version: u32) {
         self.states.resize(decision.mirrors.len(), Vec::new());
         for (state, mirror) in self.states.iter_mut().zip(&decision.mirrors) {
             if let Some(PlacementOutcome::Proposal(proposal)) = mirror.invocation.as_ref().map(|invocation| &invocation.outcome) {
                 state.clone_from(&proposal.state);
+                self.wrote = decision.policy.clone().map(|stamp| (stamp, version));
             }
         }
     }
@@ -162,10 +164,14 @@ fn timeless(snapshot: &PlacementSnapshot) -> Option<Digest> {
 }
 
 /// Decides, on a thread for blocking work: a policy may run until its deadline.
-async fn ask(context: &Context, snapshot: PlacementSnapshot, policy: Option<Arc<Policy>>) -> Option<(PlacementSnapshot, PlacementDecision)> {
-    let _place = context.decisions.acquire().await.ok()?;
+async fn ask(context: &Context, namespace: &str, snapshot: PlacementSnapshot, policy: Option<Arc<Policy>>) -> Option<(PlacementSnapshot, PlacementDecision)> {
+    let place = context.pool.enter(namespace).await;
+    let namespace = context.policies.quotas.namespace(namespace);
     let decide = move || {
+        let computed = thread_time();
         let decided = decide_placement(&snapshot, policy.as_deref().map(|policy| policy as &dyn PlacementPolicy));
+        namespace.spend(thread_time().saturating_sub(computed));
+        drop(place);
         decided.ok().map(|decision| (snapshot, decision))
     };
     tokio::task::spawn_blocking(decide).await.ok()?

@@ -18,6 +18,7 @@ func Describe() weir.Description {
 			"headroom": {"type": "number", "description": "Spare capacity as a share of the load.", "default": 0.3, "minimum": 0, "maximum": 10},
 			"holdSeconds": {"type": "number", "description": "Seconds that the load has to be lower before replicas go.", "default": 60, "minimum": 0, "maximum": 86400}}}`,
 		Series: []weir.SeriesNeed{{Name: "offered", Required: true}},
+		State:  weir.State(version),
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 )
 
 var staticPinner = runtime.Pinner{}
-var exportReturnArea = uintptr(witRuntime.Allocate(&staticPinner, (10 * 4), 4))
+var exportReturnArea = uintptr(witRuntime.Allocate(&staticPinner, (14 * 4), 4))
 var syncExportPinner = runtime.Pinner{}
 
 //go:wasmexport weir:policy/describe@0.1.0#describe
@@ -62,6 +62,23 @@ func wasm_export_weir_policy_describe_describe() uintptr {
 
 	*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (9 * 4))) = uint32(length)
 	*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (8 * 4))) = uint32(uintptr(uintptr(result5)))
+
+	switch (result).State.Tag() {
+	case witTypes.OptionNone:
+		*(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), (10 * 4))) = int8(int32(0))
+
+	case witTypes.OptionSome:
+		payload := (result).State.Some()
+		*(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), (10 * 4))) = int8(int32(1))
+		*(*int32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (11 * 4))) = int32((payload).Version)
+		data := unsafe.Pointer(unsafe.SliceData((payload).Reads))
+		pinner.Pin(data)
+		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (13 * 4))) = uint32(uint32(len((payload).Reads)))
+		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (12 * 4))) = uint32(uintptr(uintptr(data)))
+
+	default:
+		panic("unreachable")
+	}
 	return exportReturnArea
 
 }

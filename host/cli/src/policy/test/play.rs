@@ -15,6 +15,8 @@ pub(crate) struct Played {
     pub(crate) wrong: Vec<Wrong>,
     /// Every answer in order, for `--show`.
     pub(crate) answers: Vec<String>,
+    /// It returned a state and tells no version of it.
+    pub(crate) unversioned: bool,
 }
 
 /// A decision that was not as expected.
@@ -66,6 +68,7 @@ pub(crate) fn play(component: &Component, file: &File, case: &Case, limits: &Lim
         }
         None => steps(&*policy, policy.params(), base, case, &mut played)?,
     }
+    played.unversioned &= policy.description().state.version() == 0;
     Ok(played)
 }
 
@@ -148,6 +151,7 @@ impl Carried {
 impl Played {
     fn judge(&mut self, place: &str, expect: Option<&Expect>, invocation: &Invocation, input: &ScalingInput) {
         let answer = describe(invocation);
+        self.unversioned |= matches!(&invocation.outcome, Outcome::Proposal(proposal) if !proposal.state.is_empty());
         let differ = expect.map(|expect| expect.compare(invocation, input.replicas.desired)).unwrap_or_default();
         self.answers.push(if place.is_empty() { answer.clone() } else { format!("{place}: {answer}") });
         if !differ.is_empty() {

@@ -2,8 +2,8 @@
 
 use super::MetricsOptions;
 use super::labels::{
-    ApiFailure, ApiRequest, Applied, ApplyFailure, Caused, Clamped, Decided, Differs, EventOutcome, FAILURES, GUARDRAILS, Kinded, ObjectName, ObjectReplicas,
-    PolicyFailure, PolicyName, Readied, Scraped, Step, Stepped, Swapped, Told, Unhealthy, Verb,
+    ApiFailure, ApiRequest, Applied, ApplyFailure, COMPILED, Caused, Clamped, Compiled, Decided, Differs, EventOutcome, FAILURES, GUARDRAILS, Kinded, ObjectName,
+    ObjectNamespace, ObjectReplicas, PolicyFailure, PolicyName, PolicyNamespace, QuotaRefusal, Readied, Scraped, Step, Stepped, Swapped, Told, Unhealthy, Verb,
 };
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -15,9 +15,12 @@ use std::sync::atomic::AtomicU64;
 use weir_core::decision::Verdict;
 use weir_core::health::Problem;
 use weir_core::placement::{PlacementGuardrail, PlacementVerdict};
+use weir_engine::LoadError;
 
 /// A gauge of seconds.
 pub(super) type Seconds = Gauge<f64, AtomicU64>;
+/// A counter of seconds.
+pub(super) type SecondsTotal = Counter<f64, AtomicU64>;
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Handles of all metrics.
@@ -31,11 +34,22 @@ pub(super) struct Families {
     pub(super) partition_moves: Family<Caused, Counter>,
     pub(super) policy_refusals: Family<PolicyName, Counter>,
     pub(super) policy_failures: Family<PolicyFailure, Counter>,
+    pub(super) policy_states_dropped: Family<PolicyName, Counter>,
     pub(super) policy_fuel: Histograms<PolicyName>,
+    pub(super) policy_breaker_state: Family<PolicyName, Gauge>,
+    pub(super) policy_breaker_openings: Family<PolicyName, Counter>,
+    pub(super) policy_fallback_decisions: Family<PolicyName, Counter>,
+    pub(super) namespace_policies: Family<PolicyNamespace, Gauge>,
+    pub(super) namespace_compiled: Family<PolicyNamespace, Gauge>,
+    pub(super) namespace_refusals: Family<QuotaRefusal, Counter>,
+    pub(super) namespace_decision_time: Family<ObjectNamespace, SecondsTotal>,
+    pub(super) namespace_held: Family<ObjectNamespace, Counter>,
     pub(super) policy_swaps: Family<Swapped, Counter>,
     pub(super) policy_differences: Family<Differs, Counter>,
     pub(super) policy_swap_duration: Histogram,
+    pub(super) policy_compilations: Family<Compiled, Counter>,
     pub(super) policy_compile_duration: Histogram,
+    pub(super) policy_compile_wait: Histogram,
     pub(super) tick_duration: Histogram,
     pub(super) tick_lateness: Histogram,
     pub(super) metrics_staleness: Histogram,
@@ -67,6 +81,11 @@ fn milliseconds() -> Histogram {
     Histogram::new([5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
 }
 
+/// From 5 ms to 2 minutes: a small rule takes some ten milliseconds, an interpreter half a minute.
+fn compilations() -> Histogram {
+    Histogram::new([5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0])
+}
+
 /// From 100 ms to 5 minutes: the age of what was measured.
 fn ages() -> Histogram {
     Histogram::new([0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0])
@@ -88,11 +107,22 @@ impl Families {
             partition_moves: Family::default(),
             policy_refusals: Family::default(),
             policy_failures: Family::default(),
+            policy_states_dropped: Family::default(),
             policy_fuel: Family::new_with_constructor(fuel),
+            policy_breaker_state: Family::default(),
+            policy_breaker_openings: Family::default(),
+            policy_fallback_decisions: Family::default(),
+            namespace_policies: Family::default(),
+            namespace_compiled: Family::default(),
+            namespace_refusals: Family::default(),
+            namespace_decision_time: Family::default(),
+            namespace_held: Family::default(),
             policy_swaps: Family::default(),
             policy_differences: Family::default(),
             policy_swap_duration: milliseconds(),
-            policy_compile_duration: milliseconds(),
+            policy_compilations: Family::default(),
+            policy_compile_duration: compilations(),
+            policy_compile_wait: compilations(),
             tick_duration: milliseconds(),
             tick_lateness: milliseconds(),
             metrics_staleness: ages(),
@@ -115,6 +145,7 @@ impl Families {
         };
         families.register_decisions(registry);
         families.register_policies(registry);
+        families.register_namespaces(registry);
         families.register_work(registry);
         families.register_state(registry, options);
         families.start_at_zero();
@@ -138,7 +169,15 @@ impl Families {
 
     fn register_policies(&self, registry: &mut Registry) {
         registry.register("policy_refusals", "Decisions that a policy refused", self.policy_refusals.clone());
+        registry.register("policy_breaker_state", "0 closed, 1 half-open, 2 open: the module keeps failing", self.policy_breaker_state.clone());
+        registry.register("policy_breaker_openings", "How often the breaker opened, failed probes not counted", self.policy_breaker_openings.clone());
+        registry.register("policy_fallback_decisions", "Decisions of a fallback", self.policy_fallback_decisions.clone());
         registry.register("policy_failures", "Calls of a policy that trapped, ran into a limit or made no sense", self.policy_failures.clone());
+        registry.register(
+            "policy_states_dropped",
+            "Objects for which a policy began without what another module remembered, because it can't read that",
+            self.policy_states_dropped.clone(),
+        );
         registry.register("policy_fuel", "Fuel of one call, the same for the same snapshot on every machine", self.policy_fuel.clone());
         registry.register(
             "policy_differences",
@@ -152,7 +191,19 @@ impl Families {
             Unit::Seconds,
             self.policy_swap_duration.clone(),
         );
+        registry.register("policy_compilations", "Modules that were given to the compiler, by what came of it", self.policy_compilations.clone());
         registry.register_with_unit("policy_compile_duration", "Time to compile one module", Unit::Seconds, self.policy_compile_duration.clone());
+        registry.register_with_unit("policy_compile_wait", "Time that one module waited for the compiler", Unit::Seconds, self.policy_compile_wait.clone());
+    }
+
+    fn register_namespaces(&self, registry: &mut Registry) {
+        registry.register("namespace_policies", "WasmPolicies of a namespace with a module that runs", self.namespace_policies.clone());
+        let compiled = self.namespace_compiled.clone();
+        registry.register_with_unit("namespace_compiled", "Compiled code of a namespace's WasmPolicies", Unit::Bytes, compiled);
+        registry.register("namespace_refusals", "Modules that were not loaded for want of this part of the quota", self.namespace_refusals.clone());
+        let time = self.namespace_decision_time.clone();
+        registry.register_with_unit("namespace_decision_time", "Processor time of policy calls on a namespace's objects", Unit::Seconds, time);
+        registry.register("namespace_held_decisions", "Decisions that were held because the namespace's time was used up", self.namespace_held.clone());
     }
 
     fn register_work(&self, registry: &mut Registry) {
@@ -209,6 +260,9 @@ impl Families {
             drop(self.events.get_or_create(&Told { outcome: outcome.as_str() }));
         }
         drop(self.policy_swaps.get_or_create(&Swapped { result: "Accepted" }));
+        for outcome in LoadError::OF_COMPILER.into_iter().chain([COMPILED]) {
+            drop(self.policy_compilations.get_or_create(&Compiled { outcome }));
+        }
         drop(self.scrapes.get_or_create(&Scraped { result: "ok" }));
         for problem in [
             Problem::CrashLoop,

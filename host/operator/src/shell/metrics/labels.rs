@@ -128,6 +128,9 @@ pub(super) const GUARDRAILS: [&str; 9] = [
     Guardrail::RateDown.as_str(),
 ];
 
+/// The outcome of a compilation that went well; the others are [`weir_engine::LoadError::OF_COMPILER`].
+pub(super) const COMPILED: &str = "Compiled";
+
 /// The word for what the API server, or the way to it, said.
 pub(super) fn api_reason(error: &kube::Error) -> &'static str {
     match error {
@@ -171,6 +174,10 @@ label_sets! {
     PolicyName { policy_namespace: String, policy: String }
     PolicyFailure { policy_namespace: String, policy: String, kind: &'static str }
     Swapped { result: &'static str }
+    Compiled { outcome: &'static str }
+    PolicyNamespace { policy_namespace: String }
+    QuotaRefusal { policy_namespace: String, resource: &'static str }
+    ObjectNamespace { object_namespace: String }
     Differs { kind: &'static str }
     Scraped { result: &'static str }
     ApiRequest { verb: &'static str, resource: &'static str, subresource: &'static str }

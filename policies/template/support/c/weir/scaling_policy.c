@@ -31,6 +31,23 @@ void __wasm_export_exports_weir_policy_describe_describe_post_return(uint8_t * a
     }
     free(ptr);
   }
+  switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + (10*sizeof(void*))))) {
+    case 0: {
+      break;
+    }
+    case 1: {
+      size_t len0 = *((size_t*) (arg0 + (13*sizeof(void*))));
+      if (len0 > 0) {
+        uint8_t *ptr1 = *((uint8_t **) (arg0 + (12*sizeof(void*))));
+        for (size_t i2 = 0; i2 < len0; i2++) {
+          uint8_t *base = ptr1 + i2 * 4;
+          (void) base;
+        }
+        free(ptr1);
+      }
+      break;
+    }
+  }
 }
 
 // Exported Functions from `weir:policy/scaling@0.1.0`
@@ -95,7 +112,7 @@ void *cabi_realloc(void *ptr, size_t old_size, size_t align, size_t new_size) {
 }
 
 __attribute__((__aligned__(sizeof(void*))))
-static uint8_t RET_AREA[(10*sizeof(void*))];
+static uint8_t RET_AREA[(14*sizeof(void*))];
 
 // Helper Functions
 
@@ -172,6 +189,20 @@ void exports_weir_policy_describe_series_need_free(exports_weir_policy_describe_
   scaling_policy_string_free(&ptr->name);
 }
 
+void scaling_policy_list_u32_free(scaling_policy_list_u32_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    uint32_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+    }
+    free(list_ptr);
+  }
+}
+
+void exports_weir_policy_describe_state_versions_free(exports_weir_policy_describe_state_versions_t *ptr) {
+  scaling_policy_list_u32_free(&ptr->reads);
+}
+
 void exports_weir_policy_describe_list_series_need_free(exports_weir_policy_describe_list_series_need_t *ptr) {
   size_t list_len = ptr->len;
   if (list_len > 0) {
@@ -183,12 +214,19 @@ void exports_weir_policy_describe_list_series_need_free(exports_weir_policy_desc
   }
 }
 
+void exports_weir_policy_describe_option_state_versions_free(exports_weir_policy_describe_option_state_versions_t *ptr) {
+  if (ptr->is_some) {
+    exports_weir_policy_describe_state_versions_free(&ptr->val);
+  }
+}
+
 void exports_weir_policy_describe_description_free(exports_weir_policy_describe_description_t *ptr) {
   scaling_policy_string_free(&ptr->name);
   scaling_policy_string_free(&ptr->version);
   scaling_policy_string_free(&ptr->summary);
   scaling_policy_string_free(&ptr->params_schema);
   exports_weir_policy_describe_list_series_need_free(&ptr->series);
+  exports_weir_policy_describe_option_state_versions_free(&ptr->state);
 }
 
 void exports_weir_policy_scaling_window_free(exports_weir_policy_scaling_window_t *ptr) {
@@ -293,6 +331,15 @@ uint8_t * __wasm_export_exports_weir_policy_describe_describe(void) {
   *((uint8_t **)(ptr + (6*sizeof(void*)))) = (uint8_t *) ((ret).params_schema).ptr;
   *((size_t*)(ptr + (9*sizeof(void*)))) = ((ret).series).len;
   *((uint8_t **)(ptr + (8*sizeof(void*)))) = (uint8_t *) ((ret).series).ptr;
+  if (((ret).state).is_some) {
+    const exports_weir_policy_describe_state_versions_t *payload0 = &((ret).state).val;
+    *((int8_t*)(ptr + (10*sizeof(void*)))) = 1;
+    *((int32_t*)(ptr + (11*sizeof(void*)))) = (int32_t) ((*payload0).version);
+    *((size_t*)(ptr + (13*sizeof(void*)))) = ((*payload0).reads).len;
+    *((uint8_t **)(ptr + (12*sizeof(void*)))) = (uint8_t *) ((*payload0).reads).ptr;
+  } else {
+    *((int8_t*)(ptr + (10*sizeof(void*)))) = 0;
+  }
   return ptr;
 }
 

@@ -107,9 +107,28 @@ typedef struct exports_weir_policy_describe_series_need_t {
 } exports_weir_policy_describe_series_need_t;
 
 typedef struct {
+  uint32_t *ptr;
+  size_t len;
+} scaling_policy_list_u32_t;
+
+// What a policy remembers, so that the next module of the same rule can go on from it.
+typedef struct exports_weir_policy_describe_state_versions_t {
+  // Version of the state that `decide` returns, from 1 on: raise it with every change of its form.
+  uint32_t   version;
+  // Older versions that `decide` can read as well; its own is implied. 0 is a state that was
+  // written by a module which told no version. At most 16.
+  scaling_policy_list_u32_t   reads;
+} exports_weir_policy_describe_state_versions_t;
+
+typedef struct {
   exports_weir_policy_describe_series_need_t *ptr;
   size_t len;
 } exports_weir_policy_describe_list_series_need_t;
+
+typedef struct {
+  bool is_some;
+  exports_weir_policy_describe_state_versions_t val;
+} exports_weir_policy_describe_option_state_versions_t;
 
 typedef struct exports_weir_policy_describe_description_t {
   // Short name of the rule, for example `threshold`. At most 63 characters.
@@ -126,6 +145,11 @@ typedef struct exports_weir_policy_describe_description_t {
   scaling_policy_string_t   params_schema;
   // The series that the policy reads, each named once. At most 64.
   exports_weir_policy_describe_list_series_need_t   series;
+  // Versions of the state. A module that takes over, of the same object and with the same `name`,
+  // is handed the state of the one before when it can read its version; otherwise it begins with
+  // none, which is recorded. Absent: it reads what the same bytes wrote, and nothing else; right for
+  // a policy that remembers nothing.
+  exports_weir_policy_describe_option_state_versions_t   state;
 } exports_weir_policy_describe_description_t;
 
 typedef weir_policy_types_window_t exports_weir_policy_scaling_window_t;
@@ -187,8 +211,9 @@ typedef struct exports_weir_policy_scaling_input_t {
   exports_weir_policy_scaling_window_t   window;
   // Params of the policy as a JSON object that fits the schema it exported; `{}` when there are none.
   scaling_policy_string_t   params;
-  // What the policy returned as `state` at its last decision on this object; empty at the
-  // first one, after a change of the policy's digest, and after a restart of the host.
+  // What was returned as `state` at the last proposal for this object, by this module or by one
+  // before it whose state it can read (see `description.state`); empty at the first decision, when
+  // there is none that it can read, and after a restart of the host.
   scaling_policy_list_u8_t   state;
 } exports_weir_policy_scaling_input_t;
 
@@ -237,7 +262,13 @@ void weir_policy_types_window_free(weir_policy_types_window_t *ptr);
 
 void exports_weir_policy_describe_series_need_free(exports_weir_policy_describe_series_need_t *ptr);
 
+void scaling_policy_list_u32_free(scaling_policy_list_u32_t *ptr);
+
+void exports_weir_policy_describe_state_versions_free(exports_weir_policy_describe_state_versions_t *ptr);
+
 void exports_weir_policy_describe_list_series_need_free(exports_weir_policy_describe_list_series_need_t *ptr);
+
+void exports_weir_policy_describe_option_state_versions_free(exports_weir_policy_describe_option_state_versions_t *ptr);
 
 void exports_weir_policy_describe_description_free(exports_weir_policy_describe_description_t *ptr);
 

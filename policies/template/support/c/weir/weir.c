@@ -23,6 +23,7 @@ void weir_describe(weir_description *about, const char *name, const char *versio
   scaling_policy_string_dup(&about->params_schema, "");
   about->series.ptr = calloc(MOST_SERIES, sizeof *about->series.ptr);
   about->series.len = 0;
+  about->state.is_some = false;
 }
 
 void weir_params_schema(weir_description *about, const char *schema) { scaling_policy_string_dup(&about->params_schema, schema); }
@@ -32,6 +33,14 @@ void weir_series(weir_description *about, const char *name, bool required) {
   exports_weir_policy_describe_series_need_t *need = &about->series.ptr[about->series.len++];
   scaling_policy_string_dup(&need->name, name);
   need->required = required;
+}
+
+void weir_state_version(weir_description *about, uint32_t version, const uint32_t *reads, size_t count) {
+  about->state.is_some = true;
+  about->state.val.version = version;
+  about->state.val.reads.ptr = count == 0 ? NULL : calloc(count, sizeof *reads);
+  about->state.val.reads.len = about->state.val.reads.ptr == NULL ? 0 : count;
+  for (size_t at = 0; at < about->state.val.reads.len; at++) about->state.val.reads.ptr[at] = reads[at];
 }
 
 /* Params are a JSON object that fits the policy's schema, so what is looked for here is a key of the

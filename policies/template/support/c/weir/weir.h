@@ -28,6 +28,10 @@ void weir_describe(weir_description *about, const char *name, const char *versio
 void weir_params_schema(weir_description *about, const char *schema);
 /* A series that the policy reads; at most 64. */
 void weir_series(weir_description *about, const char *name, bool required);
+/* Version of the state that `weir_remember` is given, from 1 on, and `count` older ones that the policy can
+ * read as well. A new module is handed the state of the one before only when it says that it reads its
+ * version; a policy that remembers nothing needs none of this. */
+void weir_state_version(weir_description *about, uint32_t version, const uint32_t *reads, size_t count);
 
 /* A number among params; `otherwise` when it is not set. */
 double weir_number_param(const weir_input *input, const char *name, double otherwise);

@@ -11,6 +11,7 @@ import (
 	"wit_component/weir_policy_describe"
 	"wit_component/weir_policy_scaling"
 	"wit_component/weir_policy_types"
+	"wit_component/wit/types"
 )
 
 // Description is what a policy says about itself.
@@ -18,6 +19,13 @@ type Description = weir_policy_describe.Description
 
 // SeriesNeed is a series that a policy reads.
 type SeriesNeed = weir_policy_describe.SeriesNeed
+
+// State tells the version of the state that `Remember` is given, from 1 on, and older ones that the policy
+// can read as well. A new module is handed the state of the one before only when it says that it reads its
+// version; a policy that remembers nothing needs none of this.
+func State(version uint32, reads ...uint32) types.Option[weir_policy_describe.StateVersions] {
+	return types.Some(weir_policy_describe.StateVersions{Version: version, Reads: reads})
+}
 
 // Refusal holds the replicas, and its word is recorded.
 type Refusal = weir_policy_types.Refusal

@@ -5,7 +5,9 @@
 
 package weir_policy_describe
 
-import ()
+import (
+	witTypes "wit_component/wit/types"
+)
 
 // A series that the policy wants in its window.
 type SeriesNeed struct {
@@ -15,6 +17,15 @@ type SeriesNeed struct {
 	// True: without this series the policy is not asked at all and the replicas are held.
 	// False: the policy copes without it.
 	Required bool
+}
+
+// What a policy remembers, so that the next module of the same rule can go on from it.
+type StateVersions struct {
+	// Version of the state that `decide` returns, from 1 on: raise it with every change of its form.
+	Version uint32
+	// Older versions that `decide` can read as well; its own is implied. 0 is a state that was
+	// written by a module which told no version. At most 16.
+	Reads []uint32
 }
 
 type Description struct {
@@ -32,4 +43,9 @@ type Description struct {
 	ParamsSchema string
 	// The series that the policy reads, each named once. At most 64.
 	Series []SeriesNeed
+	// Versions of the state. A module that takes over, of the same object and with the same `name`,
+	// is handed the state of the one before when it can read its version; otherwise it begins with
+	// none, which is recorded. Absent: it reads what the same bytes wrote, and nothing else; right for
+	// a policy that remembers nothing.
+	State witTypes.Option[StateVersions]
 }

@@ -57,8 +57,9 @@ type Input struct {
 	Window     weir_policy_types.Window
 	// Params of the policy as a JSON object that fits the schema it exported; `{}` when there are none.
 	Params string
-	// What the policy returned as `state` at its last decision on this object; empty at the
-	// first one, after a change of the policy's digest, and after a restart of the host.
+	// What was returned as `state` at the last proposal for this object, by this module or by one
+	// before it whose state it can read (see `description.state`); empty at the first decision, when
+	// there is none that it can read, and after a restart of the host.
 	State []uint8
 }
 

@@ -22,6 +22,23 @@ func (option Option[T]) SomeOr(otherwise T) T {
 	return otherwise
 }
 
+// What an Option is.
+const (
+	OptionNone = iota
+	OptionSome
+)
+
+// Tag is OptionNone or OptionSome.
+func (option Option[T]) Tag() uint8 {
+	if option.some {
+		return OptionSome
+	}
+	return OptionNone
+}
+
+// Some is the value; the zero value when there is none.
+func (option Option[T]) Some() T { return option.value }
+
 // IsSome says whether there is a value.
 func (option Option[T]) IsSome() bool { return option.some }
 

@@ -49,6 +49,20 @@ fn log_processor() -> Value {
     })
 }
 
+/// The least that a LogStorage needs.
+fn log_storage() -> Value {
+    json!({
+        "apiVersion": "weir.dev/v1alpha1",
+        "kind": "LogStorage",
+        "metadata": { "name": "logs" },
+        "spec": {
+            "engine": { "victoriaLogs": { "image": "victoria-logs:1" } },
+            "nodes": { "min": 2, "max": 8 },
+            "volume": { "size": "10Gi" },
+        },
+    })
+}
+
 /// The least that a WasmPolicy needs.
 fn wasm_policy() -> Value {
     json!({

@@ -36,7 +36,7 @@ impl Engine {
         // Held until the compiler is done. In this process that is also when nobody waits any more: a slow
         // component never makes two compilations of one.
         let turn = turn?;
-        if let Some(compiled) = self.0.shared(&unpacked.digest) {
+        if let Some(compiled) = self.0.shared(&unpacked.digest, unpacked.kind) {
             stages.compiled = CompiledFrom::Memory;
             return Ok(compiled);
         }
@@ -76,14 +76,14 @@ impl Inner {
     }
 
     fn find(&self, unpacked: &Unpacked, wasi: Wasi, stages: &mut StageTimes) -> Result<Found, LoadError> {
-        if let Some(compiled) = self.shared(&unpacked.digest) {
+        if let Some(compiled) = self.shared(&unpacked.digest, unpacked.kind) {
             // Whoever runs it already may have been granted more than this one.
             compiled.imports.admit(wasi)?;
             stages.compiled = CompiledFrom::Memory;
             return Ok(Found::Code(compiled));
         }
         let begun = Instant::now();
-        let inspected = inspect(&unpacked.bytes, wasi, &self.config);
+        let inspected = inspect(&unpacked.bytes, unpacked.kind, wasi, &self.config);
         stages.inspect = begun.elapsed();
         let imports = inspected?;
         let begun = Instant::now();
@@ -97,9 +97,11 @@ impl Inner {
     fn compile_here(&self, unpacked: &Unpacked, imports: Imports, stages: &mut StageTimes) -> Result<Arc<Compiled>, LoadError> {
         let begun = Instant::now();
         let compiled = compiled::compile(&self.runtime, &unpacked.bytes).and_then(|component| {
-            match component.serialize() {
-                Ok(code) => self.keep(&unpacked.digest, &code),
-                Err(error) => tracing::warn!(digest = %unpacked.digest, %error, "compiled policy could not be serialised"),
+            if let Some(cache) = &self.cache {
+                match component.serialize() {
+                    Ok(code) => cache.write(&unpacked.digest, &code),
+                    Err(error) => tracing::warn!(digest = %unpacked.digest, %error, "compiled policy could not be serialised"),
+                }
             }
             self.share(unpacked, &component, imports)
         });
@@ -113,14 +115,10 @@ impl Inner {
             let text = format!("{error:#}");
             if compiled::is_too_large(&text) { compiled::refused(&text) } else { LoadError::CompilerCrashed(format!("what it made can't be used: {text}")) }
         })?;
-        self.keep(&unpacked.digest, code);
-        self.share(unpacked, &component, imports)
-    }
-
-    fn keep(&self, digest: &Digest, code: &[u8]) {
         if let Some(cache) = &self.cache {
-            cache.write(digest, code);
+            cache.write(&unpacked.digest, code);
         }
+        self.share(unpacked, &component, imports)
     }
 
     fn read_compiled(&self, digest: &Digest) -> Option<Component> {
@@ -138,7 +136,7 @@ impl Inner {
 
     /// Links machine code, and lets everybody have it who loads the same component.
     fn share(&self, unpacked: &Unpacked, component: &Component, imports: Imports) -> Result<Arc<Compiled>, LoadError> {
-        let compiled = Arc::new(compiled::link(&self.runtime, component, imports, unpacked.bytes.len() as u64)?);
+        let compiled = Arc::new(compiled::link(&self.runtime, component, unpacked.kind, imports, unpacked.bytes.len() as u64)?);
         self.remember(unpacked.digest, &compiled);
         Ok(compiled)
     }

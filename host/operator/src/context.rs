@@ -8,6 +8,7 @@ use crate::routing::Tables;
 use crate::shell::events::Recorder;
 use crate::shell::leader::Leadership;
 use crate::shell::metrics::Metrics;
+use crate::storage::index::StorageIndex;
 use kube::Client;
 use parking_lot::RwLock;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub struct Context {
     pub client: Client,
     /// What the cluster looks like.
     pub index: RwLock<Index>,
+    /// What it looks like to LogStorages.
+    pub storages: RwLock<StorageIndex>,
     /// Policies and their users.
     pub policies: Policies,
     /// Routing tables and the LogProcessors that name them.

@@ -61,6 +61,7 @@ pub fn apply_crds(cluster: &Cluster) -> Result<()> {
         "--for=condition=Established",
         "--timeout=30s",
         "crd/logprocessors.weir.dev",
+        "crd/logstorages.weir.dev",
         "crd/routingtables.weir.dev",
         "crd/wasmpolicies.weir.dev",
     ])?;

@@ -74,6 +74,7 @@ pub fn install(cluster: &Cluster) -> Result<InCluster> {
         "--for=condition=Established",
         "--timeout=30s",
         "crd/logprocessors.weir.dev",
+        "crd/logstorages.weir.dev",
         "crd/routingtables.weir.dev",
         "crd/wasmpolicies.weir.dev",
     ])?;

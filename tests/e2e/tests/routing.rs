@@ -21,7 +21,7 @@ const OPTIONS: [&str; 2] = ["--agent-image", "weir.local/weir:test"];
 fn map(version: u64, epoch: u64, second: &str) -> Value {
     let slot = |node: &str, target: &str| Slot { node: node.into(), target: target.into(), endpoint: format!("http://{target}.logs-nodes.test.svc:9428") };
     let map = Map { schema: 1, version, epoch, slots: vec![slot("logs-a-0", "logs-a-0"), slot("logs-b-0", second)], mirrors: vec![vec![0, 1, 0, 1]] };
-    json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "logs-map" }, "data": { "map.json": map.to_json().unwrap() } })
+    json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "logs-partitions" }, "data": { "map.json": map.to_json().unwrap() } })
 }
 
 fn table(name: &str, spec: Value) -> Value {

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 use weir_core::ids::{Digest, ObjectRef};
-use weir_engine::{Candidate, Engine, EngineConfig, Limits, LoadError, Policy, StageTimes, Wasi};
+use weir_engine::{Candidate, Engine, EngineConfig, Limits, LoadError, Policy, PolicyKind, StageTimes, Wasi};
 
 /// Options that say which limits a call has.
 #[derive(Clone, Copy, clap::Args)]
@@ -55,19 +55,6 @@ impl LimitOptions {
             deadline: self.deadline.map_or(base.deadline, weir_crds::Duration::as_std),
             ..base
         }
-    }
-}
-
-/// `spec.limits` in the engine's terms.
-pub(crate) fn limits_of(spec: weir_crds::wasm_policy::Limits) -> Limits {
-    Limits {
-        fuel: spec.fuel,
-        deadline: spec.deadline.as_std(),
-        memory_bytes: spec.memory.get(),
-        table_elements: spec.table_elements,
-        result_bytes: u64::from(spec.result_bytes),
-        state_bytes: u64::from(spec.state_bytes),
-        ..Limits::default()
     }
 }
 
@@ -120,7 +107,8 @@ impl Component {
     /// # Errors
     /// Which gate refused it, and why.
     pub(crate) fn load(&self, params: serde_json::Value, limits: Limits, wasi: Wasi, digest: Option<Digest>) -> (Result<Arc<Policy>, LoadError>, StageTimes) {
-        let candidate = Candidate { object: ObjectRef::new("local", &self.name), bytes: self.shipped.clone(), digest, params, limits, wasi };
+        let (object, kind) = (ObjectRef::new("local", &self.name), PolicyKind::Scaling);
+        let candidate = Candidate { object, kind, bytes: self.shipped.clone(), digest, params, limits, wasi };
         let loading = self.engine.load_blocking(&candidate, &[]);
         if let Ok(policy) = &loading.result {
             self.last.replace(Some(policy.clone()));

@@ -2,10 +2,13 @@
 //!
 //! Written by the storage side into a ConfigMap, read by the routing side, which turns it into the
 //! configuration of collectors. It says who owns a partition *now*; who owned it before, and so
-//! where its older records are, stands in the ownership list.
+//! where its older records are, stands in [`Ledger`].
 
+use super::ledger::Ledger;
+use super::ownership::Ownership;
 use crate::ids::Digest;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Version of this form.
 pub const SCHEMA: u16 = 1;
@@ -13,9 +16,10 @@ pub const SCHEMA: u16 = 1;
 /// Most partitions of a LogStorage: the map of so many, mirrored, is a tenth of what a ConfigMap holds.
 pub const MAX_PARTITIONS: u32 = 10_000;
 
-/// One exporter slot of a collector: the position of a storage node. A slot keeps its index and its
-/// queue for as long as its node is part of the LogStorage; what is queued for a node that died
-/// follows when the slot is pointed at another one.
+/// One exporter slot of a collector: the position of a storage node. A slot keeps its queue for as long as
+/// its node is part of the LogStorage; what is queued for a node that died follows when the slot is pointed
+/// at another one. Collectors name the exporter of a slot by `node`: an index means the same slot only
+/// within one map.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Slot {
@@ -41,7 +45,7 @@ pub struct Map {
     /// The newest ownership epoch. A map with an older one than a map already seen is out of date
     /// and must not be followed.
     pub epoch: u64,
-    /// All slots; an index into this list is a slot's name in the rest of the map.
+    /// All slots; the rest of the map refers to them by their index here.
     pub slots: Vec<Slot>,
     /// One list for each mirror, of which every record goes to each: for each partition the index of
     /// the slot that takes its records. Both lists have the same length, the number of partitions.
@@ -63,6 +67,30 @@ pub enum MapError {
 }
 
 impl Map {
+    /// The map of a ledger. `slots` are those of all nodes, in an order that does not change.
+    ///
+    /// # Errors
+    /// A partition without an owner, or with one that has no slot.
+    pub fn of(ledger: &Ledger, slots: Vec<Slot>) -> Result<Self, MapError> {
+        let index: BTreeMap<&str, u32> = slots.iter().map(|slot| slot.node.as_str()).zip(0..).collect();
+        let owner = |mirror: usize, ownership: &Ownership, partition: usize| {
+            let node = ownership.owner(partition).ok_or_else(|| MapError::Inconsistent(format!("partition {partition} of mirror {mirror} has no owner")))?;
+            index
+                .get(node)
+                .copied()
+                .ok_or_else(|| MapError::Inconsistent(format!("partition {partition} of mirror {mirror} belongs to {node}, which has no slot")))
+        };
+        let owners = |(mirror, ownership): (usize, &Ownership)| (0..ownership.len()).map(|partition| owner(mirror, ownership, partition)).collect();
+        let mirrors = ledger.mirrors().iter().enumerate().map(owners).collect::<Result<Vec<Vec<u32>>, MapError>>()?;
+        Ok(Self { schema: SCHEMA, version: ledger.version, epoch: ledger.epoch().0, slots, mirrors })
+    }
+
+    /// True when it says something else than `other`, whatever their versions are.
+    #[must_use]
+    pub fn differs(&self, other: &Self) -> bool {
+        (self.epoch, &self.slots, &self.mirrors) != (other.epoch, &other.slots, &other.mirrors)
+    }
+
     /// Number of partitions.
     #[must_use]
     pub fn partitions(&self) -> usize {
@@ -125,6 +153,8 @@ impl Map {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::UnixMs;
+    use crate::placement::{Epoch, Move};
     use rstest::rstest;
 
     fn map() -> Map {
@@ -151,6 +181,20 @@ mod tests {
         spoil(&mut spoilt);
         let error = Map::from_json(&spoilt.to_json().unwrap()).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
+    }
+
+    #[test]
+    fn a_ledger_becomes_a_map_when_every_partition_has_an_owner_with_a_slot() {
+        let mut ledger = Ledger::new(2, 1);
+        let slots = map().slots;
+        let moves = |nodes: [&str; 2]| vec![nodes.iter().zip(0..).map(|(node, partition)| Move { partition, from: None, to: (*node).to_owned() }).collect()];
+        assert!(Map::of(&ledger, slots.clone()).unwrap_err().to_string().contains("partition 0 of mirror 0 has no owner"));
+        ledger.grant(Epoch(0), UnixMs(0), &moves(["logs-b-0", "logs-a-0"])).unwrap();
+        ledger.version = 7;
+        let made = Map::of(&ledger, slots.clone()).unwrap();
+        assert_eq!((made.version, made.epoch, &made.mirrors), (7, 1, &vec![vec![1, 0]]));
+        ledger.grant(Epoch(1), UnixMs(0), &moves(["logs-c-0", "logs-a-0"])).unwrap();
+        assert!(Map::of(&ledger, slots).unwrap_err().to_string().contains("belongs to logs-c-0, which has no slot"));
     }
 
     #[test]

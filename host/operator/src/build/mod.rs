@@ -23,7 +23,7 @@ pub mod covers;
 pub mod measure;
 pub mod names;
 pub mod objects;
-mod pod;
+pub(crate) mod pod;
 mod ports;
 pub mod revision;
 pub mod rollout;

@@ -59,13 +59,18 @@ pub fn check_job_name(processor: &str, hash: &ConfigHash) -> String {
     fit(format!("{processor}-check-{hash}"))
 }
 
-/// Cuts a name that is too long, with eight digits of its digest so that it stays unique.
+/// Cuts a name that is too long for any object.
 fn fit(name: String) -> String {
-    if name.len() <= LONGEST {
+    fit_in(name, LONGEST)
+}
+
+/// Cuts a name that is longer than `longest`, with eight digits of its digest so that it stays unique.
+pub(crate) fn fit_in(name: String, longest: usize) -> String {
+    if name.len() <= longest {
         return name;
     }
     let digest = Digest::of(name.as_bytes()).short();
-    let kept: String = name.chars().take(LONGEST - 9).collect();
+    let kept: String = name.chars().take(longest - 9).collect();
     let tail: String = digest.chars().take(8).collect();
     format!("{}-{tail}", kept.trim_end_matches('-'))
 }

@@ -22,6 +22,8 @@ pub enum ObjectKind {
     ConfigMap,
     /// apps/v1 Deployment.
     Deployment,
+    /// apps/v1 StatefulSet.
+    StatefulSet,
     /// v1 Service.
     Service,
     /// policy/v1 PodDisruptionBudget.
@@ -37,6 +39,7 @@ impl ObjectKind {
         match self {
             Self::ConfigMap => "ConfigMap",
             Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
             Self::Service => "Service",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
             Self::Job => "Job",
@@ -47,6 +50,7 @@ impl ObjectKind {
         match self {
             Self::ConfigMap => k8s_openapi::api::core::v1::ConfigMap::API_VERSION,
             Self::Deployment => k8s_openapi::api::apps::v1::Deployment::API_VERSION,
+            Self::StatefulSet => k8s_openapi::api::apps::v1::StatefulSet::API_VERSION,
             Self::Service => k8s_openapi::api::core::v1::Service::API_VERSION,
             Self::PodDisruptionBudget => k8s_openapi::api::policy::v1::PodDisruptionBudget::API_VERSION,
             Self::Job => k8s_openapi::api::batch::v1::Job::API_VERSION,
@@ -59,6 +63,7 @@ impl ObjectKind {
         match self {
             Self::ConfigMap => ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&()),
             Self::Deployment => ApiResource::erase::<k8s_openapi::api::apps::v1::Deployment>(&()),
+            Self::StatefulSet => ApiResource::erase::<k8s_openapi::api::apps::v1::StatefulSet>(&()),
             Self::Service => ApiResource::erase::<k8s_openapi::api::core::v1::Service>(&()),
             Self::PodDisruptionBudget => ApiResource::erase::<k8s_openapi::api::policy::v1::PodDisruptionBudget>(&()),
             Self::Job => ApiResource::erase::<k8s_openapi::api::batch::v1::Job>(&()),
@@ -306,18 +311,17 @@ pub(super) fn labels(owner: &Owner) -> Value {
     })
 }
 
-/// Completes a body: its type, name, owner and labels, and the hash of what is asked for.
+/// Completes a body of a LogProcessor: see [`complete`].
 pub(super) fn object(kind: ObjectKind, owner: &Owner, name: String, body: Value) -> Object {
+    complete(kind, &owner.namespace, name, labels(owner), owner.reference(), body)
+}
+
+/// Completes a body: its type, name, labels and owner, and the hash of what is asked for.
+pub(crate) fn complete(kind: ObjectKind, namespace: &str, name: String, mut labels: Value, owner: Value, body: Value) -> Object {
     let mut json = body;
     let mut metadata = json.get("metadata").cloned().unwrap_or_default();
-    let mut labels = self::labels(owner);
     extend(&mut labels, metadata.get("labels").cloned().unwrap_or_default());
-    extend(
-        &mut metadata,
-        json!({
-            "name": name, "namespace": owner.namespace, "labels": labels, "ownerReferences": [owner.reference()],
-        }),
-    );
+    extend(&mut metadata, json!({ "name": name, "namespace": namespace, "labels": labels, "ownerReferences": [owner] }));
     extend(&mut json, json!({ "apiVersion": kind.api_version(), "kind": kind.as_str(), "metadata": metadata }));
     let mut json = pruned(json);
     let asked = asked_for(&json);
@@ -326,7 +330,7 @@ pub(super) fn object(kind: ObjectKind, owner: &Owner, name: String, body: Value)
         extend(&mut annotations, json!({ ANNOTATION_APPLIED: asked.as_ref() }));
         extend(metadata, json!({ "annotations": annotations }));
     }
-    Object { kind, namespace: owner.namespace.clone(), name, json }
+    Object { kind, namespace: namespace.to_owned(), name, json }
 }
 
 /// Hash of what is asked for. Not of the replicas, which change all the time and are compared by

@@ -19,7 +19,7 @@ const AGENT_PORT: u16 = 8891;
 /// Kept back of the grace period, so that the collector still has time to shut down.
 const SHUTDOWN_SECONDS: u32 = 5;
 /// Who the pods run as where the user says nothing: the "nonroot" of distroless images.
-const NONROOT: u32 = 65532;
+pub(crate) const NONROOT: u32 = 65532;
 
 /// A pod template, and where its pods have their configuration from.
 pub(super) struct Made {
@@ -186,7 +186,7 @@ fn watching(mut agent: Value) -> Value {
 }
 
 /// What the restricted Pod Security Standard asks for, and a root filesystem that nobody writes to.
-fn restricted() -> Value {
+pub(crate) fn restricted() -> Value {
     json!({
         "allowPrivilegeEscalation": false,
         "capabilities": { "drop": ["ALL"] },
@@ -350,12 +350,12 @@ fn spread(owner: &Owner, engine: &OtelCollector) -> Vec<Value> {
         .collect()
 }
 
-fn list<T: serde::Serialize>(items: &[T]) -> Option<Value> {
+pub(crate) fn list<T: serde::Serialize>(items: &[T]) -> Option<Value> {
     (!items.is_empty()).then(|| to_json(&items))
 }
 
 /// Adds the fields of `more`, which win.
-pub(super) fn extend(object: &mut Value, more: Value) {
+pub(crate) fn extend(object: &mut Value, more: Value) {
     if let Value::Object(more) = more {
         if !object.is_object() {
             *object = Value::Object(Map::new());

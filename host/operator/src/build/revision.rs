@@ -163,7 +163,7 @@ impl Revision {
 }
 
 /// JSON of a type whose serialisation has no way to fail.
-pub(super) fn to_json<T: serde::Serialize>(value: &T) -> Value {
+pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }
 

@@ -16,7 +16,7 @@ use weir_core::ids::{Digest, UnixMs};
 use weir_core::scaling::ScalingPolicy as _;
 use weir_core::trial::{Calls, Difference, Next, Plan, Seen, judge};
 use weir_crds::WasmPolicy;
-use weir_crds::wasm_policy::{OnTrial, Promotion, Revision, Rollout, Strategy, TrialOutcome};
+use weir_crds::wasm_policy::{OnTrial, PolicyKind, Promotion, Revision, Rollout, Strategy, TrialOutcome};
 use weir_engine::verify::{Rules, Trust};
 use weir_engine::{Candidate, LoadError, Policy, Prepared, Ready, StageTimes};
 
@@ -36,7 +36,8 @@ pub(super) struct Shipped {
 
 /// The plan of a spec, when it asks for a trial.
 pub(super) fn plan(spec: &WasmPolicy) -> Option<(&Rollout, Plan)> {
-    let rollout = spec.spec.rollout.as_ref()?;
+    // Trials compare answers about replicas.
+    let rollout = spec.spec.rollout.as_ref().filter(|_| spec.spec.kind == PolicyKind::Scaling)?;
     let steps = match rollout.strategy {
         Strategy::Immediate => return None,
         Strategy::Shadow => Vec::new(),
@@ -127,25 +128,25 @@ pub(super) enum Tried {
     NotNow(Option<Duration>),
     /// A gate of the load refused it.
     Refused(LoadError),
-    /// There is a module that ran before, and it has to be there first.
-    Recall,
+    /// There is a module that ran before, and it has to be there before this one is judged.
+    Recall(Arc<Policy>),
 }
 
 /// Verifies a fetched module and puts it on trial, where the plan asks for one.
 pub(super) async fn try_out(
     context: &Context,
     entry: &Entry,
-    (spec, (rollout, plan)): (&WasmPolicy, &(&Rollout, Plan)),
+    (spec, (rollout, plan)): (&WasmPolicy, (&Rollout, &Plan)),
     candidate: &Candidate,
     trust: &Trust,
     report: &mut Report,
 ) -> (Tried, StageTimes) {
     let Prepared { result, stages } = loading::prepare(context, entry, candidate, trust).await;
-    (judge_prepared(context, entry, (spec, (*rollout, plan)), result, report), stages)
+    (judge_prepared(context, entry, (spec, (rollout, plan)), result, report), stages)
 }
 
 /// What becomes of a module that may run, or of one that may not.
-fn judge_prepared(
+pub(super) fn judge_prepared(
     context: &Context,
     entry: &Entry,
     (spec, (rollout, plan)): (&WasmPolicy, (&Rollout, &Plan)),
@@ -167,7 +168,7 @@ fn judge_prepared(
     let Some(running) = entry.current() else {
         let ran = spec.status.as_ref().and_then(|status| status.running.as_ref());
         // Without a module that ran before, nobody is worse off than now.
-        return if ran.is_some_and(|ran| ran.digest != digest) && word(rollout, &digest) != Word::Promote { Tried::Recall } else { Tried::Take(new) };
+        return if ran.is_some_and(|ran| ran.digest != digest) && word(rollout, &digest) != Word::Promote { Tried::Recall(new) } else { Tried::Take(new) };
     };
     if running.stamp().digest == new.stamp().digest {
         // Params and limits are the spec's: whoever changed them has meant it.

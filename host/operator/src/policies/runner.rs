@@ -179,19 +179,18 @@ async fn load(
     if !room::is_there(context, entry, report) {
         return Loaded::default();
     }
-    let (tried, stages) = if let Some(plan) = rollout::plan(spec) {
-        let (tried, stages) = rollout::try_out(context, entry, (spec, &plan), &candidate, &trust, report).await;
-        if matches!(tried, Tried::Recall) {
+    let (tried, stages) = if let Some((wanted, plan)) = &rollout::plan(spec) {
+        let (mut tried, stages) = rollout::try_out(context, entry, (spec, (wanted, plan)), &candidate, &trust, report).await;
+        if let Tried::Recall(new) = tried {
             if let Some(again) = recall(context, entry, spec, rules, report).await {
                 return Loaded { waits: false, again: Some(again) };
             }
             if !context.leadership.is_leader() && entry.current().is_some() {
                 return Loaded::WAITS;
             }
-            rollout::try_out(context, entry, (spec, &plan), &candidate, &trust, report).await
-        } else {
-            (tried, stages)
+            tried = rollout::judge_prepared(context, entry, (spec, (wanted, plan)), Ok(Ready::New(new)), report);
         }
+        (tried, stages)
     } else {
         rollout::end(entry, report);
         let prepared = loading::prepare(context, entry, &candidate, &trust).await;
@@ -232,7 +231,7 @@ async fn load(
         }
         Tried::OnTrial => *shipped = Some(Shipped { kept, revision }),
         Tried::NotNow(again) => return Loaded { waits: false, again },
-        Tried::Recall => {
+        Tried::Recall(_) => {
             let digest = rollout::ran(spec).map_or_else(String::new, |digest| digest.to_string());
             let sentence = format!(
                 "{digest} ran before and no copy of it can be had, so this module can't be tried beside it: ship {digest} again, or write the digest of this one into spec.rollout.promote"

@@ -1,12 +1,11 @@
 //! One LogProcessor: its loop and its state. Touches the clock and, through the modules of the
-//! steps, the network. Started by [`super::manager`] while this process leads.
+//! steps, the network. Started by [`crate::manager`] while this process leads.
 //!
 //! Two things happen here. A **tick**, once per interval: observe, snapshot, decide, plan, apply,
 //! record. A **pass**, when the spec or something in the cluster changed: what should exist is
 //! written where it differs. Both are level-based: they may stop at any `?` and start over.
 
 use super::decide::News;
-use super::ensure::{ApplyError, Ensured};
 use super::facts;
 use super::measure::Measure;
 use super::state::States;
@@ -15,7 +14,9 @@ use super::{adopt, rollout, routing};
 use crate::build::rollout::Rejected;
 use crate::build::{Deploy, Inputs, Revision, Routing, Valid, ValidEngine, objects, validate};
 use crate::context::Context;
+use crate::ensure::{ApplyError, Ensured};
 use crate::index::Members;
+use crate::manager::Acts;
 use crate::policies::Entry;
 use crate::shell::events::EventType;
 use crate::shell::metrics::{Readiness, Step, Tracked};
@@ -107,11 +108,21 @@ pub(super) struct Actor {
     pub(super) decide_now: Arc<Notify>,
 }
 
-/// Runs until stopped or the object is gone.
-///
+impl Acts for LogProcessor {
+    fn act(
+        context: Arc<Context>,
+        object: ObjectRef,
+        spec: watch::Receiver<Arc<Self>>,
+        wake: Arc<Notify>,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send {
+        run(context, object, spec, wake, stop)
+    }
+}
+
 /// The futures of the steps are boxed: kept inside this one, which every object holds all the time, they
 /// would take 12 kB of each.
-pub(super) async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watch::Receiver<Arc<LogProcessor>>, wake: Arc<Notify>, stop: CancellationToken) {
+async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watch::Receiver<Arc<LogProcessor>>, wake: Arc<Notify>, stop: CancellationToken) {
     let processor = spec.borrow_and_update().clone();
     let mut actor = Actor::new(context, object, processor);
     Box::pin(actor.configure()).await;
@@ -188,16 +199,6 @@ pub(super) async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watc
     actor.leave_policy();
     actor.leave_table();
     actor.context.index.write().unregister(&actor.object);
-}
-
-/// Whether an actor has to look at an object anew. A status write comes back as a change, too; the actor
-/// knows what it wrote.
-pub(super) fn is_news(held: &LogProcessor, newest: &LogProcessor) -> bool {
-    let (held, newest) = (&held.metadata, &newest.metadata);
-    held.generation != newest.generation
-        || held.uid != newest.uid
-        || held.deletion_timestamp != newest.deletion_timestamp
-        || held.annotations != newest.annotations
 }
 
 /// A number from 0 to 1 that an object always has.
@@ -308,7 +309,7 @@ impl Actor {
     /// Takes a newer copy of the same spec, so that each object is held once.
     fn refresh(&mut self, spec: &watch::Receiver<Arc<LogProcessor>>) {
         let newest = spec.borrow();
-        if !Arc::ptr_eq(&newest, &self.processor) && !is_news(&self.processor, &newest) {
+        if !Arc::ptr_eq(&newest, &self.processor) && !is_news(self.processor.meta(), newest.meta()) {
             self.processor = newest.clone();
         }
     }

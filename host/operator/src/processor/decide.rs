@@ -107,9 +107,7 @@ impl Actor {
     async fn decide_and_act(&mut self, valid: &Valid, members: &Members, measure: &mut Measure, now: UnixMs, block: Option<Block>) {
         let Asking { policy, circuit, fallback, trial } = self.resolve(valid);
         let stamp = policy.as_ref().map(|policy| policy.stamp().clone());
-        if stamp != self.stamp {
-            self.stamp.clone_from(&stamp);
-        }
+        self.stamp.clone_from(&stamp);
         let versions = policy.as_deref().map(|policy| policy.description().state.clone()).unwrap_or_default();
         let (state, dropped_state) = stamp.as_ref().map(|stamp| self.states.hand_to(stamp, &versions)).unwrap_or_default();
         let counts = facts::counts(members);

@@ -1,7 +1,6 @@
 //! Configuration of the collector engine: gathers what [`crate::build::rollout`] judges, and carries
 //! its step out. Touches the network; called by the actor, only while something is under way.
 
-use super::ensure::{ApplyError, Ensured};
 use super::facts::{self, Said};
 use crate::build::rollout::{Confirmed, PROVEN_MS, Progress, Rejected, State, Step, step};
 use crate::build::{
@@ -10,6 +9,7 @@ use crate::build::{
 };
 use crate::conditions::Status;
 use crate::context::Context;
+use crate::ensure::{ApplyError, Ensured};
 use crate::index::Members;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};

@@ -4,7 +4,7 @@
 use super::facts::Counts;
 use crate::build::rollout::{Rejected, Step, Verdict as ConfigVerdict};
 use crate::build::{ConfigHash, Valid};
-use crate::conditions::{Conditions, Status, find, time};
+use crate::conditions::{Conditions, Status, find, round, time};
 use crate::context::Context;
 use crate::index::Members;
 use crate::shell::events::EventType;
@@ -318,17 +318,6 @@ fn mode(seen: &Seen<'_>) -> &'static str {
         _ if scaling.mode == weir_core::snapshot::Mode::DryRun => "DryRun",
         _ => "Enforce",
     }
-}
-
-/// Two significant digits: enough to act on, and stable enough not to be written every second.
-pub(super) fn round(value: f64) -> f64 {
-    if value == 0.0 || !value.is_finite() {
-        return 0.0;
-    }
-    let magnitude = 10_f64.powf(value.abs().log10().floor() - 1.0);
-    let rounded = (value / magnitude).round() * magnitude;
-    // Takes the noise of binary fractions off.
-    format!("{rounded:.6}").parse().unwrap_or(rounded)
 }
 
 fn rate_text(rate: f64) -> String {

@@ -203,6 +203,7 @@ mod tests {
             assert!(!quick.is_trusted());
         }
     }
+
     #[test]
     fn a_namespace_that_uses_up_its_time_waits_itself_and_no_other_does() {
         let metrics = Metrics::new(MetricsOptions { version: "0", per_object: false });

@@ -22,6 +22,7 @@ mod source;
 mod status;
 
 use crate::build::Routed;
+use crate::storage::build::map_name;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -156,9 +157,8 @@ impl Tables {
 
     /// A ConfigMap changed: it may be the map of a storage.
     pub fn config_map_changed(&self, map: &ObjectRef) {
-        let Some(storage) = map.name.strip_suffix(maps::SUFFIX) else { return };
         for entry in self.entries.lock().values().filter(|entry| entry.object.namespace == map.namespace) {
-            if entry.storages.lock().contains(storage) {
+            if entry.storages.lock().iter().any(|storage| map_name(storage) == map.name) {
                 entry.recompile.notify_one();
             }
         }

@@ -181,6 +181,7 @@ fn operator_kubeconfig(cluster: &Cluster, folder: &Path) -> Result<PathBuf> {
         "--for=condition=Established",
         "--timeout=30s",
         "crd/logprocessors.weir.dev",
+        "crd/logstorages.weir.dev",
         "crd/routingtables.weir.dev",
         "crd/wasmpolicies.weir.dev",
     ])?;

@@ -6,7 +6,7 @@ mod expect;
 mod play;
 mod property;
 
-use super::load::{self, Component};
+use super::load::Component;
 use super::project::Project;
 use anyhow::Context as _;
 use cases::File;
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         super::build::build(&Project::open(&args.target)?, true)?;
     }
     let component = Component::open(&args.target)?;
-    let limits = file.limits.map_or_else(Limits::default, load::limits_of);
+    let limits = file.limits.map_or_else(Limits::default, weir_operator::policies::limits);
     let (mut passed, mut failed, mut unversioned) = (0_usize, 0_usize, false);
     for case in chosen {
         let played = play::play(&component, &file, case, &limits).with_context(|| format!("{}: the case `{}`", cases.display(), case.name))?;

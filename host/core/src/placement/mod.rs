@@ -7,6 +7,7 @@
 //! | module | step | what it is |
 //! |---|---|---|
 //! | [`node`] | observe | whether a node answers, and what follows from that |
+//! | [`weights`] | observe | what partitions weigh, from the bytes that were stored of late |
 //! | [`policy`] | decide | what a placement policy is given and what it answers |
 //! | [`load`] | decide | loads of nodes, and who takes what nobody owns |
 //! | [`guard`] | guard | the churn budget, each clamp named |
@@ -23,6 +24,7 @@ pub mod map;
 pub mod node;
 pub mod ownership;
 pub mod policy;
+pub mod weights;
 
 pub use decision::{MirrorDecision, PlacementDecision, PlacementSnapshot, PlacementVerdict, decide_placement};
 pub use guard::{ChurnLimits, PlacementClamp, PlacementGuardrail, budget};
@@ -34,3 +36,4 @@ pub use ownership::{Epoch, Holds, Move, Owner, Ownership};
 pub use policy::{
     NO_NODE, NodeBounds, NodeColumns, PartitionColumns, PlacementInput, PlacementInvocation, PlacementOutcome, PlacementPolicy, PlacementProposal,
 };
+pub use weights::Weighing;

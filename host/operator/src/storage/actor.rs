@@ -15,6 +15,7 @@ use super::plan::queried;
 use super::status::{self, Seen};
 use super::valid::{Valid, validate};
 use super::volumes::{self, Growth};
+use super::weigh::Weigher;
 use crate::conditions::{Conditions, Status};
 use crate::context::Context;
 use crate::ensure::{ApplyError, Ensured};
@@ -84,6 +85,7 @@ pub(super) struct Actor {
     pub(super) notable: Option<DecisionStatus>,
     pub(super) growth: Growth,
     pub(super) volumes_at: Option<Instant>,
+    pub(super) weigher: Weigher,
     /// Nodes that the query endpoint asks.
     pub(super) queried: Vec<String>,
     pub(super) keeper: Keeper,
@@ -133,6 +135,7 @@ impl Actor {
     fn new(context: Arc<Context>, object: ObjectRef, storage: Arc<LogStorage>) -> Self {
         let keeper = Keeper::new(&storage);
         let tracked = context.metrics.track("LogStorage", &object);
+        let measured = keeper.written.balance.as_ref().is_some_and(|balance| balance.measured);
         let notable = storage.status.as_ref().and_then(|status| status.last_decision.clone());
         Self {
             context,
@@ -155,6 +158,7 @@ impl Actor {
             notable,
             growth: None,
             volumes_at: None,
+            weigher: Weigher::new(measured),
             queried: Vec::new(),
             keeper,
             tracked,
@@ -218,6 +222,7 @@ impl Actor {
                 if let Some(kept) = &self.kept {
                     nodes = roster(now, &valid, &kept.ledger, &members, &answers, &mut self.memory);
                 }
+                self.weigher.tend(&self.context, &valid, &members);
                 match self.decide(&valid, &nodes, now).await {
                     Ok(changed) => {
                         acted = changed;
@@ -322,6 +327,7 @@ impl Actor {
             decision: self.decision.as_ref(),
             notable: self.notable.as_ref(),
             growth: &self.growth,
+            weights: self.weigher.weights(),
         };
         let computed = status::compute(&seen);
         let ready = match computed.conditions.first().map(|condition| condition.status.as_str()) {

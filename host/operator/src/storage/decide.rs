@@ -38,6 +38,7 @@ impl Actor {
             policy: stamp,
             unresolved: self.unresolved.clone(),
             params: policy.as_ref().map_or_else(|| "{}".to_owned(), |policy| policy.params().to_owned()),
+            weights: self.weigher.weights(),
             states: &self.states,
         };
         let snapshot = freeze(valid, &kept.ledger, nodes, parts);

@@ -2,6 +2,7 @@
 
 use super::nodes::Node;
 use super::valid::Valid;
+use super::weigh::Weights;
 use weir_core::ids::UnixMs;
 use weir_core::placement::{
     Ledger, NO_NODE, NodeBounds, NodeColumns, Ownership, PartitionColumns, PlacementInput, PlacementSnapshot, budget, decision::SCHEMA,
@@ -15,12 +16,13 @@ pub(super) struct Parts<'a> {
     pub(super) policy: Option<PolicyStamp>,
     pub(super) unresolved: Option<Block>,
     pub(super) params: String,
+    pub(super) weights: Weights<'a>,
     /// What the policy returned last, by mirror.
     pub(super) states: &'a [Vec<u8>],
 }
 
 pub(super) fn freeze(valid: &Valid, ledger: &Ledger, nodes: &[Node], parts: Parts<'_>) -> PlacementSnapshot {
-    let budget = budget(parts.now, ledger, &valid.limits, false);
+    let budget = budget(parts.now, ledger, &valid.limits, parts.weights == Weights::Stale);
     let mirror = |(mirror, ownership): (usize, &Ownership)| {
         let own: Vec<&Node> = nodes.iter().filter(|node| node.mirror == mirror).collect();
         PlacementInput {
@@ -28,7 +30,7 @@ pub(super) fn freeze(valid: &Valid, ledger: &Ledger, nodes: &[Node], parts: Part
             object: valid.object.clone(),
             mirror: u32::try_from(mirror).unwrap_or(u32::MAX),
             bounds: NodeBounds { count: ledger.nodes, min: valid.nodes.0, max: valid.nodes.1 },
-            partitions: partitions(ownership, &own),
+            partitions: partitions(ownership, &own, parts.weights),
             nodes: columns(&own),
             max_moves: budget.0,
             params: parts.params.clone(),
@@ -66,8 +68,12 @@ fn columns(nodes: &[&Node]) -> NodeColumns {
     }
 }
 
-fn partitions(ownership: &Ownership, nodes: &[&Node]) -> PartitionColumns {
+fn partitions(ownership: &Ownership, nodes: &[&Node], weights: Weights<'_>) -> PartitionColumns {
     let index = |name: &str| nodes.binary_search_by(|node| node.name.as_str().cmp(name)).ok().and_then(|at| u32::try_from(at).ok());
     let owners = (0..ownership.len()).map(|partition| ownership.owner(partition).and_then(index).unwrap_or(NO_NODE)).collect();
-    PartitionColumns { owners, weights: vec![1.0; ownership.len()] }
+    let weights = match weights {
+        Weights::Measured(weights) => weights.to_vec(),
+        Weights::Stale | Weights::Alike => vec![1.0; ownership.len()],
+    };
+    PartitionColumns { owners, weights }
 }

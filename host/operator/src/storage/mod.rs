@@ -7,6 +7,7 @@
 //! | [`watches`] | observe | network: what belongs to LogStorages |
 //! | [`index`] | observe | nothing: pods and workloads, as the watches show them |
 //! | [`observe`] | observe | network: asks every node for its metrics |
+//! | [`weigh`] | observe | network: asks nodes what each partition got |
 //! | [`nodes`] | observe | nothing: which nodes there are, and in which state |
 //! | [`freeze`] | snapshot | nothing |
 //! | [`actor`] | | its loop and its state |
@@ -30,4 +31,5 @@ mod plan;
 mod status;
 pub mod valid;
 mod volumes;
+mod weigh;
 pub(crate) mod watches;

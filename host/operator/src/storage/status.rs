@@ -6,8 +6,10 @@ use super::ledger::{Fault, Kept};
 use super::nodes::Node;
 use super::valid::Valid;
 use super::volumes::Growth;
+use super::weigh::Weights;
 use crate::conditions::{Conditions, Status, round, time};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use std::collections::BTreeMap;
 use weir_core::health::{Grace, WorkloadFacts, assess};
 use weir_core::ids::UnixMs;
 use weir_core::placement::{NodeState, PlacementDecision, PlacementOutcome, PlacementVerdict};
@@ -38,6 +40,7 @@ pub(super) struct Seen<'a> {
     pub(super) decision: Option<&'a PlacementDecision>,
     pub(super) notable: Option<&'a DecisionStatus>,
     pub(super) growth: &'a Growth,
+    pub(super) weights: Weights<'a>,
 }
 
 /// Computes the status.
@@ -52,12 +55,12 @@ pub(super) fn compute(seen: &Seen<'_>) -> LogStorageStatus {
         ready_nodes: Some(ready),
         selector: Some(format!("{LABEL_STORAGE}={}", seen.valid.object.name)),
         query_endpoint: Some(build::query_address(seen.valid)),
-        nodes: seen.nodes.iter().map(|node| node_status(node, seen.nodes)).collect(),
+        nodes: node_statuses(seen),
         map: map_status(seen).or_else(|| seen.before.map.clone()),
         balance: balance.map(|max_over_mean| BalanceStatus {
             max_over_mean,
             moves_last_hour: seen.kept.map_or(0, |kept| kept.ledger.moves_last_hour(seen.now)),
-            measured: false,
+            measured: seen.weights != Weights::Alike,
         }),
         last_decision: seen.notable.cloned().or_else(|| seen.before.last_decision.clone()),
         summary: Some(LogStorageSummary {
@@ -84,10 +87,25 @@ fn balance(seen: &Seen<'_>) -> Option<f64> {
     (if acted { after } else { before }).map(|ratio| (ratio * 100.0).round() / 100.0)
 }
 
-fn node_status(node: &Node, nodes: &[Node]) -> NodeStatus {
-    let own = f64::from(node.holds.owned);
+fn node_statuses(seen: &Seen<'_>) -> Vec<NodeStatus> {
+    let weight = |partition: usize| match seen.weights {
+        Weights::Measured(weights) => weights.get(partition).copied().unwrap_or(1.0),
+        Weights::Stale | Weights::Alike => 1.0,
+    };
+    let mut loads: BTreeMap<&str, f64> = BTreeMap::new();
+    for ownership in seen.kept.iter().flat_map(|kept| kept.ledger.mirrors()) {
+        for (partition, node) in (0..ownership.len()).filter_map(|partition| Some((partition, ownership.owner(partition)?))) {
+            *loads.entry(node).or_default() += weight(partition);
+        }
+    }
+    seen.nodes.iter().map(|node| node_status(node, seen.nodes, &loads)).collect()
+}
+
+fn node_status(node: &Node, nodes: &[Node], loads: &BTreeMap<&str, f64>) -> NodeStatus {
+    let load = |node: &Node| loads.get(node.name.as_str()).copied().unwrap_or(0.0);
+    let own = load(node);
     let of_mirror = || nodes.iter().filter(|other| other.mirror == node.mirror && other.state.takes());
-    let mean = of_mirror().map(|other| f64::from(other.holds.owned)).sum::<f64>() / f64::from(count(of_mirror()).max(1));
+    let mean = of_mirror().map(load).sum::<f64>() / f64::from(count(of_mirror()).max(1));
     NodeStatus {
         name: node.name.clone(),
         zone: node.zone.clone(),

@@ -20,6 +20,8 @@
 mod exporters;
 mod ottl;
 
+pub(crate) use ottl::PARTITION;
+
 use super::collector::{self, kind_of};
 use super::valid::{Invalid, Notice};
 use serde_json::{Map, Value, json};

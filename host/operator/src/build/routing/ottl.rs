@@ -9,7 +9,7 @@ use weir_core::routing::{Match, Requirement, RoutingKey, Scope, Test};
 /// The condition that always holds.
 pub(super) const ALWAYS: &str = "true";
 /// Attribute with the partition of a record; kept, so that a store can tell it too.
-pub(super) const PARTITION: &str = "weir.partition";
+pub(crate) const PARTITION: &str = "weir.partition";
 
 /// A string of OTTL within a value of the configuration: quoted as in JSON, which Go reads the same
 /// way, and with `$` doubled, as the collector's own expansion wants it.

@@ -4,6 +4,7 @@
 mod victoria_logs;
 
 use serde_json::Value;
+use std::time::Duration;
 use weir_crds::log_storage::StorageEngineChoice;
 use weir_intake::{Profile, Readings};
 
@@ -40,6 +41,15 @@ pub trait StoreEngine: Send + Sync {
 
     /// What a node's metrics say.
     fn vitals(&self, profile: &Profile, readings: &Readings) -> Vitals;
+
+    /// Path and query of the question how many bytes each partition got within the last `window`, asked of a node.
+    fn weigh_query(&self, window: Duration) -> (&'static str, String);
+
+    /// Adds what a node answered to that to the bytes of each partition.
+    ///
+    /// # Errors
+    /// The answer can't be read.
+    fn weigh(&self, answer: &[u8], bytes: &mut [f64]) -> Result<(), String>;
 
     /// Container of a storage node that keeps records for `retention` on the volume named `volume`.
     fn node(&self, retention: &str, volume: &str) -> Value;

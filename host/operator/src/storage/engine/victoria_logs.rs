@@ -4,7 +4,10 @@
 use super::{StoreEngine, Vitals};
 use crate::build::pod::{extend, list, restricted};
 use crate::build::revision::to_json;
+use crate::build::routing::PARTITION;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
 use weir_crds::log_processor::ImagePullPolicy;
 use weir_crds::log_storage;
 use weir_intake::{Aggregate, Kind, Profile, Readings, SeriesSpec, Source};
@@ -67,6 +70,26 @@ impl StoreEngine for VictoriaLogs {
         Vitals { disk_free: gauge("disk-free"), data_bytes: gauge("data"), read_only: gauge("read-only").is_some_and(|value| value > 0.0) }
     }
 
+    fn weigh_query(&self, window: Duration) -> (&'static str, String) {
+        // The partition is a field of the stream: one value for each block, which costs next to nothing to read.
+        ("/select/logsql/query", format!("_time:{}s | stats by (\"{PARTITION}\") sum_len(*) as bytes", window.as_secs()))
+    }
+
+    fn weigh(&self, answer: &[u8], bytes: &mut [f64]) -> Result<(), String> {
+        for line in answer.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let row: BTreeMap<String, String> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+            // Records that came in by another way than a routing table have no partition.
+            let Some(partition) = row.get(PARTITION).and_then(|partition| partition.parse::<usize>().ok()) else { continue };
+            let stored = row.get("bytes").and_then(|stored| stored.parse::<f64>().ok());
+            match (bytes.get_mut(partition), stored) {
+                (Some(sum), Some(stored)) => *sum += stored,
+                (None, _) => return Err(format!("partition {partition} is beyond the {} that there are", bytes.len())),
+                (_, None) => return Err(format!("no bytes for partition {partition}")),
+            }
+        }
+        Ok(())
+    }
+
     fn node(&self, retention: &str, volume: &str) -> Value {
         let own = [format!("-storageDataPath={DATA}"), format!("-httpListenAddr=:{}", self.spec.port), format!("-retentionPeriod={retention}")];
         let mut container = self.container("storage", own.into_iter().chain(self.spec.args.iter().cloned()).collect());
@@ -100,5 +123,28 @@ impl StoreEngine for VictoriaLogs {
             "tolerations": list(&self.spec.tolerations),
             "affinity": self.spec.affinity.as_ref().map(|affinity| affinity.as_json().clone()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_says_of_its_partitions_is_added_up_and_nonsense_is_refused() {
+        let engine = VictoriaLogs::new(&log_storage::VictoriaLogs::default());
+        let mut bytes = vec![1.0, 0.0];
+        engine.weigh(b"{\"weir.partition\":\"1\",\"bytes\":\"300\"}\n{\"weir.partition\":\"\",\"bytes\":\"7\"}\n\n{\"weir.partition\":\"0\",\"bytes\":\"40\"}\n", &mut bytes).unwrap();
+        assert_eq!(bytes, [41.0, 300.0]);
+        for (answer, words) in [
+            (&b"{\"weir.partition\":\"2\",\"bytes\":\"1\"}"[..], "beyond the 2"),
+            (b"{\"weir.partition\":\"1\"}", "no bytes for partition 1"),
+            (b"<html>", "expected value"),
+        ] {
+            let refused = engine.weigh(answer, &mut bytes).unwrap_err();
+            assert!(refused.contains(words), "{refused}");
+        }
+        let (path, query) = engine.weigh_query(Duration::from_secs(60));
+        assert_eq!((path, query.as_str()), ("/select/logsql/query", "_time:60s | stats by (\"weir.partition\") sum_len(*) as bytes"));
     }
 }

@@ -180,6 +180,8 @@ async fn partitions_find_owners_move_as_few_as_can_be_and_fail_over() -> Result<
     let decision = stage.status().await?["lastDecision"].clone();
     assert_eq!((&decision["moves"], &decision["before"], &decision["after"]), (&json!(20), &json!(1.5), &json!(1.03)), "{decision:#}");
 
+    the_command_shows_them(&stage, &grown)?;
+
     let begun = Instant::now();
     stage.exposer.say(1, Says::Gone)?;
     let failed_over = stage.map_when("the partitions of the lost node have other owners", |map| counts(map)[1] == 0).await?;
@@ -197,6 +199,26 @@ async fn partitions_find_owners_move_as_few_as_can_be_and_fail_over() -> Result<
     stage.condition("Ready", "True").await?;
 
     an_edited_map_is_put_back(&stage).await
+}
+
+/// `weir partitions`, as a person asks.
+fn the_command_shows_them(stage: &Stage, map: &Map) -> Result<()> {
+    let weir = |more: &[&str]| {
+        let kubeconfig = stage.plane.cluster.kubeconfig();
+        let mut command = std::process::Command::new(weir_e2e::program("weir")?);
+        command.args(["partitions", "logs", "--namespace", stage.plane.namespace.name(), "--kubeconfig"]).arg(kubeconfig).args(more);
+        let output = command.output()?;
+        anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    let text = weir(&[])?;
+    println!("{text}");
+    let row = |node: &str| text.lines().find(|line| line.starts_with(node)).map(|line| line.split_whitespace().nth(3).map(str::to_owned));
+    assert_eq!([row("logs-0"), row("logs-1"), row("logs-2")], ["22", "22", "20"].map(|count| Some(Some(count.to_owned()))), "{text}");
+    let partition = (0..PARTITIONS).find(|partition| map.slot(0, *partition).is_some_and(|slot| slot.node == "logs-2")).context("one that moved")?;
+    let text = weir(&["--partition", &partition.to_string()])?;
+    assert!(text.lines().count() == 3 && text.ends_with("now\n") && text.contains("logs-2"), "{text}");
+    Ok(())
 }
 
 async fn patched(stage: &Stage, spec: Value) -> Result<()> {

@@ -112,7 +112,7 @@ impl StorageIndex {
 /// The LogStorage of a pod that is one of its nodes.
 fn node_of(view: &PodView) -> Option<ObjectRef> {
     let storage = view.labels.get(names::LABEL_STORAGE)?;
-    let is_node = view.labels.get(names::LABEL_COMPONENT).map(String::as_str) == Some(names::COMPONENT_STORAGE_NODE);
+    let is_node = view.labels.get(names::LABEL_COMPONENT) == Some(names::COMPONENT_STORAGE_NODE);
     is_node.then(|| ObjectRef::new(view.namespace.as_ref(), storage))
 }
 

@@ -192,6 +192,12 @@ impl Ledger {
         open.map_or(slot, |stand_in| stand_in.target.as_str())
     }
 
+    /// How often a node was lost, as far as what went elsewhere meanwhile is still kept.
+    #[must_use]
+    pub fn losses(&self, node: &str) -> usize {
+        self.stand_ins.iter().filter(|stand_in| stand_in.slot == node).count()
+    }
+
     /// The node that should stand in for a lost one: of those that `can`, the one that follows it in most
     /// partitions, of equal ones the first by name.
     #[must_use]

@@ -279,7 +279,7 @@ impl Actor {
     /// Writes the objects that should exist where they differ.
     async fn ensure(&mut self, valid: &Valid, members: &Members, nodes: &[Node]) -> Result<(), Fault> {
         let Some(kept) = &self.kept else { return Ok(()) };
-        let queried = queried(valid, nodes, &self.queried);
+        let queried = queried(valid, &kept.ledger, nodes, &self.queried);
         let inputs = Inputs {
             replicas: nodes::replicas(valid, &kept.ledger, members),
             claim_sizes: valid.groups.iter().map(|group| members.sets.get(&group.name).and_then(|set| set.claim_size.clone())).collect(),

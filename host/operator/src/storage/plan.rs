@@ -70,11 +70,13 @@ fn slots(valid: &Valid, kept: &Kept, ledger: &Ledger, nodes: &[Node]) -> Vec<Slo
     named.iter().map(slot).collect()
 }
 
-/// Nodes that the query endpoint asks: those of one mirror that are not lost, of the mirror that misses fewest.
-/// VictoriaLogs answers only when all answer, so a lost node is left out, and the condition Reachable tells.
-pub(super) fn queried(valid: &Valid, nodes: &[Node], before: &[String]) -> Vec<String> {
+/// Nodes that the query endpoint asks: those of one mirror that are not lost, of the mirror that misses fewest, of
+/// equal ones the one that lost nodes least often, because a node that dies takes along what was not yet on its
+/// volume. VictoriaLogs answers only when all answer, so a lost node is left out, and the condition Reachable tells.
+pub(super) fn queried(valid: &Valid, ledger: &Ledger, nodes: &[Node], before: &[String]) -> Vec<String> {
     let missing = |mirror: &usize| nodes.iter().filter(|node| node.mirror == *mirror && node.state == NodeState::Lost && !node.holds.nothing()).count();
-    let Some(mirror) = (0..valid.mirrors).min_by_key(missing) else { return before.to_vec() };
+    let losses = |mirror: usize| nodes.iter().filter(|node| node.mirror == mirror).map(|node| ledger.losses(&node.name)).sum::<usize>();
+    let Some(mirror) = (0..valid.mirrors).min_by_key(|mirror| (missing(mirror), losses(*mirror))) else { return before.to_vec() };
     let there = |node: &&Node| node.mirror == mirror && !matches!(node.state, NodeState::Lost | NodeState::Starting);
     let names: Vec<String> = nodes.iter().filter(there).map(|node| node.name.clone()).collect();
     if names.is_empty() { before.to_vec() } else { names }

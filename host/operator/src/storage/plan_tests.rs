@@ -57,12 +57,16 @@ fn the_slot_of_a_lost_node_points_at_who_follows_it_until_it_is_back() {
 #[test]
 fn one_whole_mirror_is_queried_and_never_both() {
     let valid = valid(&["a", "b"], 2);
-    let all = |states: [NodeState; 3]| {
+    let mut ledger = Ledger::new(1, 2);
+    let all = |ledger: &Ledger, states: [NodeState; 3]| {
         let nodes = [node("logs-a-0", 0, states[0]), node("logs-b-0", 1, states[1]), node("logs-b-1", 1, states[2])];
-        queried(&valid, &nodes, &["before".to_owned()])
+        queried(&valid, ledger, &nodes, &["before".to_owned()])
     };
-    assert_eq!(all([Ready, Ready, Ready]), ["logs-a-0"]);
-    assert_eq!(all([Lost, Ready, Silent]), ["logs-b-0", "logs-b-1"]);
-    assert_eq!(all([Lost, Lost, Ready]), ["before"], "nobody is left of the first, and the second misses as much");
-    assert_eq!(all([Starting, Starting, Starting]), ["before"]);
+    assert_eq!(all(&ledger, [Ready, Ready, Ready]), ["logs-a-0"]);
+    assert_eq!(all(&ledger, [Lost, Ready, Silent]), ["logs-b-0", "logs-b-1"]);
+    assert_eq!(all(&ledger, [Lost, Lost, Ready]), ["before"], "nobody is left of the first, and the second misses as much");
+    assert_eq!(all(&ledger, [Starting, Starting, Starting]), ["before"]);
+    ledger.point(UnixMs(1), "logs-a-0", Some("logs-a-1"));
+    ledger.point(UnixMs(2), "logs-a-0", None);
+    assert_eq!(all(&ledger, [Ready, Ready, Ready]), ["logs-b-0", "logs-b-1"], "the first has lost what it had not written yet");
 }

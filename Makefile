@@ -65,7 +65,7 @@ generate: ## Write the generated files (crds/yaml, bindings of the policy templa
 	cd policies && $(CARGO) run --quiet --package weir-pack -- bindings go template/support/go ../wit
 
 # The tests on real nodes take longest and want a machine for themselves: `make test` runs them.
-NODE_TESTS := config::a_configuration_that_is_refused health::what_is_wrong_with_pods records::no_record_is_lost rights::the_operator_needs silence:: surge::a_surge
+NODE_TESTS := config::a_configuration_that_is_refused health::what_is_wrong_with_pods partitions::no_record_is_lost records::no_record_is_lost rights::the_operator_needs silence:: surge::a_surge
 
 .PHONY: ci
 ci: lint ## What every change has to pass: lints, and all tests but those of weir-e2e on real nodes

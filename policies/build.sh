@@ -80,7 +80,7 @@ pack() { "$HERE/target/debug/weir-pack" "$@"; }
 wasm_of() { printf '%s/target/guest/%s/release/%s.wasm' "$HERE" "$TARGET" "${1//-/_}"; }
 
 build_all() {
-  local builtin=(threshold backlog) examples=(surge-guard) arguments=() name
+  local builtin=(threshold backlog balanced) examples=(surge-guard) arguments=() name
   local components=$HERE/target/components
   for name in "${builtin[@]}" "${examples[@]}"; do arguments+=(--package "$name"); done
   (cd "$HERE" && guest_build --locked "${arguments[@]}")

@@ -20,6 +20,24 @@ pub mod kind {
     pub const CONFIG_CONFIRMED: &str = "ConfigConfirmed";
     /// LogProcessor: `objectives` are kept.
     pub const OBJECTIVES_MET: &str = "ObjectivesMet";
+    /// LogStorage: every node answers.
+    pub const NODES_READY: &str = "NodesReady";
+    /// LogStorage: every record that is to be kept can be queried.
+    pub const REACHABLE: &str = "Reachable";
+    /// LogStorage: no node has much more to do than the mean.
+    pub const BALANCED: &str = "Balanced";
+    /// LogStorage: the policy that it names is loaded and its proposals make sense.
+    pub const PLACEMENT_ACCEPTED: &str = "PlacementAccepted";
+    /// LogStorage: decisions change owners. False with the reason when something holds them.
+    pub const PLACEMENT_ACTIVE: &str = "PlacementActive";
+    /// LogStorage: volumes have the size that is asked for.
+    pub const VOLUMES_GROWN: &str = "VolumesGrown";
+    /// LogProcessor: the RoutingTable that it names can be used.
+    pub const ROUTING_TABLE_READY: &str = "RoutingTableReady";
+    /// RoutingTable: the newest spec and the newest maps are the table that is used.
+    pub const COMPILED: &str = "Compiled";
+    /// RoutingTable: every replica of every LogProcessor that names it runs it.
+    pub const CONFIRMED: &str = "Confirmed";
     /// WasmPolicy: the newest module of the source is the one that runs.
     pub const LATEST_ACCEPTED: &str = "LatestAccepted";
     /// WasmPolicy: the policy of `spec.fallback` can be asked.
@@ -106,8 +124,47 @@ pub mod reason {
     /// A new module runs beside the last good one, or decides for a share of the objects.
     pub const ON_TRIAL: &str = "OnTrial";
 
+    /// NodesReady, False: nodes have not answered yet.
+    pub const NODES_STARTING: &str = "NodesStarting";
+    /// NodesReady, False: nodes do not answer; those that are silent for `failover.nodeTimeout` are lost.
+    pub const NODES_LOST: &str = "NodesLost";
+    /// NodesReady, False: the disks of nodes take no more records.
+    pub const NODES_FULL: &str = "NodesFull";
+    /// Reachable, False: a node that holds records to be kept can't be asked; the message says which
+    /// partitions and times.
+    pub const RECORDS_UNREACHABLE: &str = "RecordsUnreachable";
+    /// Balanced, False: the fullest node has more than 1.05 times the mean.
+    pub const SKEWED: &str = "Skewed";
+    /// Balanced, Unknown: no node answers.
+    pub const NOT_MEASURED: &str = "NotMeasured";
+    /// PlacementActive, False: more nodes are silent at once than die at once; nothing is moved.
+    pub const MASS_LOSS: &str = "MassLoss";
+    /// PolicyReady and PlacementAccepted, False: the WasmPolicy decides on something else.
+    pub const WRONG_KIND: &str = "WrongKind";
+    /// VolumesGrown, False: a volume can't grow; the message says why.
+    pub const NOT_EXPANDABLE: &str = "NotExpandable";
+    /// VolumesGrown, False: volumes are growing.
+    pub const GROWING: &str = "Growing";
+    /// Ready, False: the ConfigMap with the owners was changed or is lost; nothing is moved.
+    pub const MAP_LOST: &str = "MapLost";
+
     /// ObjectivesMet, False: an objective is missed; the message says which and by how much.
     pub const OBJECTIVE_MISSED: &str = "ObjectiveMissed";
+
+    /// RoutingTableReady, False: no RoutingTable of that name.
+    pub const ROUTING_TABLE_NOT_FOUND: &str = "RoutingTableNotFound";
+    /// RoutingTableReady, False: none of its versions could be compiled yet, or it is part of another.
+    pub const ROUTING_TABLE_NOT_READY: &str = "RoutingTableNotReady";
+    /// Compiled, False: a destination leads nowhere, for example to a LogStorage without a map.
+    pub const DESTINATION_UNREACHABLE: &str = "DestinationUnreachable";
+    /// Compiled, False: the table does not fit into a ConfigMap.
+    pub const TABLE_TOO_LARGE: &str = "TableTooLarge";
+    /// Compiled, False: the map of a LogStorage is older than the one that is followed.
+    pub const MAP_OUT_OF_DATE: &str = "MapOutOfDate";
+    /// Compiled, False: `parentRef` names a table that does not exist or is a part itself.
+    pub const PARENT_NOT_FOUND: &str = "ParentNotFound";
+    /// Confirmed, Unknown: no LogProcessor names the table.
+    pub const NOT_USED: &str = "NotUsed";
 
     /// LatestAccepted, False: `spec.source` names no source that this operator can read. For a module
     /// that was read and refused the reason is the one that weir-engine gives

@@ -3,7 +3,7 @@
 //! What the derives generate is tidied once more: see [`tidy`]. So take the definitions from
 //! [`crds`], not from `CustomResourceExt::crd`.
 
-use crate::{LogProcessor, WasmPolicy};
+use crate::{LogProcessor, LogStorage, RoutingTable, WasmPolicy};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
@@ -21,7 +21,7 @@ pub struct YamlError {
 /// The definitions of all kinds, in the order in which they should be applied.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    [LogProcessor::crd(), WasmPolicy::crd()].into_iter().map(tidied).collect()
+    [LogProcessor::crd(), LogStorage::crd(), RoutingTable::crd(), WasmPolicy::crd()].into_iter().map(tidied).collect()
 }
 
 /// All definitions as one stream of YAML documents, for `kubectl apply --server-side -f -`.

@@ -19,10 +19,12 @@ pub mod conditions;
 mod crd;
 mod duration;
 pub mod log_processor;
+pub mod log_storage;
 pub mod names;
 mod opaque;
 mod pod;
 mod refs;
+pub mod routing_table;
 mod schema;
 pub mod wasm_policy;
 
@@ -30,8 +32,10 @@ pub use bytes::{Bytes, ParseBytesError};
 pub use crd::{YamlError, crds, yaml, yaml_files};
 pub use duration::{Duration, ParseDurationError};
 pub use log_processor::{LogProcessor, LogProcessorSpec, LogProcessorStatus};
+pub use log_storage::{LogStorage, LogStorageSpec, LogStorageStatus};
 pub use opaque::Opaque;
 pub use refs::{BasicAuthRef, PolicyRef, SecretKeyRef, Tls};
+pub use routing_table::{RoutingTable, RoutingTableRef, RoutingTableSpec, RoutingTableStatus};
 pub use wasm_policy::{WasmPolicy, WasmPolicySpec, WasmPolicyStatus};
 
 /// The API group.

@@ -6,6 +6,11 @@ pub const FIELD_MANAGER: &str = "weir";
 /// Label on each object that Weir creates for a LogProcessor, and on its pods; the value is the
 /// name of the LogProcessor. Selector of the workload, so it never changes.
 pub const LABEL_PROCESSOR: &str = "weir.dev/processor";
+/// Label on each object that Weir creates for a LogStorage, and on its pods; the value is the name of
+/// the LogStorage. Selector of its workloads, so it never changes.
+pub const LABEL_STORAGE: &str = "weir.dev/storage";
+/// Label on each ConfigMap with a compiled table; the value is the name of the RoutingTable.
+pub const LABEL_ROUTING_TABLE: &str = "weir.dev/routing-table";
 /// Label on a pod that is leaving: it has been taken out of the Service and drains its queue.
 pub const LABEL_DRAINING: &str = "weir.dev/draining";
 /// Label on a ConfigMap that says what it holds, for example [`COMPONENT_COLLECTOR`].
@@ -27,6 +32,12 @@ pub const MANAGED_BY: &str = "weir";
 pub const PART_OF: &str = "weir";
 /// Value of [`LABEL_COMPONENT`] for collectors.
 pub const COMPONENT_COLLECTOR: &str = "collector";
+/// Value of [`LABEL_COMPONENT`] for storage nodes.
+pub const COMPONENT_STORAGE_NODE: &str = "storage-node";
+/// Value of [`LABEL_COMPONENT`] for the query endpoint over storage nodes.
+pub const COMPONENT_QUERY: &str = "query";
+/// Value of [`LABEL_COMPONENT`] for the map of partitions.
+pub const COMPONENT_PARTITIONS: &str = "partitions";
 
 /// Annotation with the sha256 of the configuration that a pod template or ConfigMap carries.
 pub const ANNOTATION_CONFIG_HASH: &str = "weir.dev/config-hash";

@@ -12,7 +12,9 @@ use proptest::string::string_regex;
 use proptest::test_runner::{Config, TestRunner};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value, json};
-use weir_crds::{LogProcessorSpec, LogProcessorStatus, WasmPolicySpec, WasmPolicyStatus};
+use weir_crds::{
+    LogProcessorSpec, LogProcessorStatus, LogStorageSpec, LogStorageStatus, RoutingTableSpec, RoutingTableStatus, WasmPolicySpec, WasmPolicyStatus,
+};
 
 fn root(crd: &CustomResourceDefinition) -> &JSONSchemaProps {
     crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap()
@@ -153,6 +155,18 @@ fn whatever_is_admitted_parses<T: DeserializeOwned>(kind: &str, which: &str) {
 fn whatever_the_schema_of_a_log_processor_admits_parses() {
     whatever_is_admitted_parses::<LogProcessorSpec>("LogProcessor", "spec");
     whatever_is_admitted_parses::<LogProcessorStatus>("LogProcessor", "status");
+}
+
+#[test]
+fn whatever_the_schema_of_a_log_storage_admits_parses() {
+    whatever_is_admitted_parses::<LogStorageSpec>("LogStorage", "spec");
+    whatever_is_admitted_parses::<LogStorageStatus>("LogStorage", "status");
+}
+
+#[test]
+fn whatever_the_schema_of_a_routing_table_admits_parses() {
+    whatever_is_admitted_parses::<RoutingTableSpec>("RoutingTable", "spec");
+    whatever_is_admitted_parses::<RoutingTableStatus>("RoutingTable", "status");
 }
 
 #[test]

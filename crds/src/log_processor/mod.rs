@@ -17,6 +17,7 @@ pub use replicas::{CapacityPerReplica, Objectives, Replicas};
 pub use scaling::{DirectionGuardrails, Guardrails, Mode, ScaleDown, ScaleUp, Scaling};
 pub use status::{CapacityStatus, ClampStatus, ConfigStatus, DroppedState, LastDecision, LogProcessorStatus, PolicyStamp, Rates, RejectedConfig, Summary};
 
+use crate::RoutingTableRef;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
@@ -91,7 +92,10 @@ use serde::{Deserialize, Serialize};
         .field_path(".replicas.min"),
     validation = Rule::new("has(self.engine.otelCollector) || has(self.metrics.scrape.port) || !has(self.metrics.series) || !self.metrics.series.exists(s, has(s.scrape))")
         .message("a series of metrics.series is read from pods whose metrics port is not known: set metrics.scrape.port to the port on which the pods serve metrics")
-        .field_path(".metrics.scrape")
+        .field_path(".metrics.scrape"),
+    validation = Rule::new("!has(self.routingTableRef) || has(self.engine.otelCollector)")
+        .message("routingTableRef needs engine.otelCollector: a table becomes part of the collector's configuration")
+        .field_path(".routingTableRef")
 )]
 pub struct LogProcessorSpec {
     /// What runs: exactly one of otelCollector, template and targetRef.
@@ -122,4 +126,9 @@ pub struct LogProcessorSpec {
     /// replicas.pin, or what they are, within min and max.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaling: Option<Scaling>,
+    /// The RoutingTable that says where records go. Pipelines of logs lead into it by the exporter
+    /// routing/weir, which Weir also sets where such a pipeline names no exporter. Absent: what
+    /// engine.otelCollector.config says is all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing_table_ref: Option<RoutingTableRef>,
 }

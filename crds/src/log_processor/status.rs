@@ -19,7 +19,7 @@ pub struct LogProcessorStatus {
 
     /// What is true of the object now, one entry per type: Ready, MetricsReady, PolicyReady,
     /// ScalingActive, Healthy and, with otelCollector, ConfigAccepted and ConfigConfirmed; with
-    /// objectives, ObjectivesMet.
+    /// objectives, ObjectivesMet; with routingTableRef, RoutingTableReady.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

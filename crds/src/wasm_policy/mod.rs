@@ -63,9 +63,17 @@ use serde_json::{Map, Value};
         description = "Why the newest module was or was not accepted"
     )
 )]
+#[x_kube(
+    validation = Rule::new("self.kind == 'Scaling' || !has(self.fallback)")
+        .message("fallback is for kind Scaling, where somebody has to decide each second: a storage keeps its owners while its policy fails, so take fallback out")
+        .field_path(".fallback"),
+    validation = Rule::new("self.kind == 'Scaling' || !has(self.rollout) || self.rollout.strategy == 'Immediate'")
+        .message("a trial compares proposals of replicas: with another kind than Scaling set rollout.strategy to Immediate, or take rollout out")
+        .field_path(".rollout")
+)]
 pub struct WasmPolicySpec {
-    /// What the policy decides on; the component must export the world of that kind. Scaling
-    /// (world scaling-policy) is the one kind so far.
+    /// What the policy decides on; the component must export the world of that kind: Scaling (world
+    /// scaling-policy) or Placement (world placement-policy).
     pub kind: PolicyKind,
 
     /// Where the module comes from: exactly one of configMap, file, oci and builtin. Each is watched
@@ -109,7 +117,7 @@ pub struct WasmPolicySpec {
     pub wasi: Wasi,
 
     /// How a new module gets into use. Absent: it takes over as soon as it is verified and has been
-    /// tried on recent snapshots.
+    /// tried on recent snapshots. Trials are for kind Scaling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
 
@@ -133,6 +141,8 @@ pub enum PolicyKind {
     /// How many replicas a LogProcessor should have.
     #[default]
     Scaling,
+    /// Which node of a LogStorage owns which partition.
+    Placement,
 }
 
 /// What becomes of a module's WASI imports.
@@ -151,6 +161,7 @@ impl PolicyKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Scaling => "Scaling",
+            Self::Placement => "Placement",
         }
     }
 
@@ -159,6 +170,7 @@ impl PolicyKind {
     pub const fn world(self) -> &'static str {
         match self {
             Self::Scaling => "scaling-policy",
+            Self::Placement => "placement-policy",
         }
     }
 }

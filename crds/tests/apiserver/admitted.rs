@@ -1,10 +1,10 @@
 //! What the server admits and fills in.
 
-use crate::{create, log_processor, merged, namespace, wasm_policy};
+use crate::{create, log_processor, log_storage, merged, namespace, wasm_policy};
 use rstest::rstest;
 use serde_json::{Value, json};
 use weir_crds::log_processor::EngineChoice;
-use weir_crds::{LogProcessor, WasmPolicy};
+use weir_crds::{LogProcessor, LogStorage, WasmPolicy};
 
 #[test]
 fn the_least_log_processor_gets_the_defaults_that_the_types_have() {
@@ -54,6 +54,25 @@ fn defaults_fill_the_gaps_of_what_is_written_in_part() {
     assert_eq!(stored["spec"]["metrics"]["window"], "1m");
     assert_eq!(stored["spec"]["metrics"]["scrape"]["path"], "/metrics");
     assert_eq!(stored["spec"]["scaling"]["guardrails"]["scaleDown"], json!({ "maxReplicasPerStep": 2, "stabilizationWindow": "5m", "cooldown": "0s" }));
+}
+
+#[test]
+fn the_least_log_storage_gets_the_defaults_that_the_types_have() {
+    let namespace = namespace("lst");
+    let stored = create(namespace.kubectl(), &log_storage());
+    assert_eq!(
+        stored["spec"],
+        json!({
+            "engine": { "victoriaLogs": { "image": "victoria-logs:1", "port": 9428, "query": { "replicas": 2 } } },
+            "nodes": { "min": 2, "max": 8 }, "volume": { "size": "10Gi" },
+            "partitions": 64, "mirrors": 1, "retention": "7d",
+            "placement": { "guardrails": { "maxMovesPerStep": 16, "maxMovesPerHour": 64, "minInterval": "1m" } },
+            "failover": { "nodeTimeout": "15s", "quarantine": { "losses": 3, "window": "10m", "time": "15m" } },
+            "mode": "Enforce", "paused": false,
+        })
+    );
+    let parsed: LogStorage = serde_json::from_value(stored.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&parsed.spec).unwrap(), stored["spec"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 mod admitted;
 mod kubectl;
 mod refused;
+mod routing_table;
 
 use serde_json::{Value, json};
 use std::sync::OnceLock;
@@ -48,6 +49,20 @@ fn log_processor() -> Value {
     })
 }
 
+/// The least that a LogStorage needs.
+fn log_storage() -> Value {
+    json!({
+        "apiVersion": "weir.dev/v1alpha1",
+        "kind": "LogStorage",
+        "metadata": { "name": "logs" },
+        "spec": {
+            "engine": { "victoriaLogs": { "image": "victoria-logs:1" } },
+            "nodes": { "min": 2, "max": 8 },
+            "volume": { "size": "10Gi" },
+        },
+    })
+}
+
 /// The least that a WasmPolicy needs.
 fn wasm_policy() -> Value {
     json!({
@@ -55,6 +70,16 @@ fn wasm_policy() -> Value {
         "kind": "WasmPolicy",
         "metadata": { "name": "rule" },
         "spec": { "kind": "Scaling", "source": { "builtin": { "name": "threshold" } } },
+    })
+}
+
+/// The least that a RoutingTable needs.
+fn routing_table() -> Value {
+    json!({
+        "apiVersion": "weir.dev/v1alpha1",
+        "kind": "RoutingTable",
+        "metadata": { "name": "base" },
+        "spec": { "destinations": [{ "name": "main", "storageRef": { "name": "logs" } }], "default": "main" },
     })
 }
 

@@ -1,6 +1,6 @@
 //! What the server refuses, with a sentence that says how to mend it.
 
-use crate::{create, log_processor, merged, namespace, refusal, wasm_policy};
+use crate::{create, log_processor, log_storage, merged, namespace, refusal, wasm_policy};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -74,7 +74,7 @@ fn a_workload_of_its_own_does_not_become_one_that_is_adopted() {
 #[rstest]
 #[case::no_source(json!({ "source": { "builtin": null } }), "set exactly one of configMap")]
 #[case::two_sources(json!({ "source": { "file": { "path": "a.wasm" } } }), "set exactly one of configMap")]
-#[case::a_kind_that_is_none(json!({ "kind": "Guessing" }), r#"supported values: "Scaling""#)]
+#[case::a_kind_that_is_none(json!({ "kind": "Guessing" }), r#"supported values: "Scaling", "Placement""#)]
 #[case::a_short_digest(json!({ "digest": "sha256:abc" }), "digest must be sha256: followed by 64 lower-case hex digits")]
 #[case::an_upper_case_digest(json!({ "digest": format!("sha256:{}", "A".repeat(64)) }), "digest must be sha256: followed by 64 lower-case hex digits")]
 #[case::a_reference_without_a_registry(json!({ "source": { "builtin": null, "oci": { "ref": "team/drain:1" } } }), "oci.ref must name registry, repository and a tag or digest")]
@@ -98,7 +98,51 @@ fn a_workload_of_its_own_does_not_become_one_that_is_adopted() {
 #[case::no_fuel(json!({ "limits": { "fuel": 0 } }), "should be greater than or equal to 1000")]
 #[case::a_selector_that_is_none(json!({ "allowedNamespaces": { "matchExpressions": [{ "key": "a", "operator": "Like" }] } }), "supported values")]
 #[case::params_that_are_no_object(json!({ "params": [1] }), "spec.params")]
+#[case::a_fallback_of_a_placement(json!({ "kind": "Placement", "fallback": { "builtin": "balanced" } }), "fallback is for kind Scaling")]
+#[case::a_trial_of_a_placement(json!({ "kind": "Placement", "rollout": { "strategy": "Shadow" } }), "a trial compares proposals of replicas")]
 fn a_wasm_policy_is_refused(#[case] spec: Value, #[case] words: &str) {
     let said = refusal(&merged(wasm_policy(), json!({ "spec": spec })));
     assert!(said.contains(words), "{said}");
+}
+
+#[rstest]
+#[case::no_engine(json!({ "engine": { "victoriaLogs": null } }), "set exactly one engine")]
+#[case::min_above_max(json!({ "nodes": { "min": 9 } }), "nodes.min is larger than nodes.max")]
+#[case::no_node(json!({ "nodes": { "min": 0 } }), "should be greater than or equal to 1")]
+#[case::mirrors_in_one_zone(json!({ "mirrors": 2, "zones": ["a"] }), "list at least two zones")]
+#[case::mirrors_without_zones(json!({ "mirrors": 2 }), "list at least two zones")]
+#[case::three_mirrors(json!({ "mirrors": 3 }), "should be less than or equal to 2")]
+#[case::a_zone_twice(json!({ "zones": ["a", "a"] }), "a zone is listed twice")]
+#[case::a_zone_without_a_node(json!({ "zones": ["a", "b", "c"] }), "nodes.min leaves a zone without a node")]
+#[case::no_partitions(json!({ "partitions": 0 }), "should be greater than or equal to 1")]
+#[case::no_size(json!({ "volume": { "size": null } }), "spec.volume.size")]
+#[case::retention_in_months(json!({ "retention": "3" }), "spec.retention")]
+#[case::a_flag_that_weir_sets(json!({ "engine": { "victoriaLogs": { "args": ["--retentionPeriod=1d"] } } }), "are set by Weir: take them out of args")]
+#[case::hasty(json!({ "failover": { "nodeTimeout": "999ms" } }), "failover.nodeTimeout must be from 1s to 24h")]
+#[case::slow_guardrails(json!({ "placement": { "guardrails": { "minInterval": "25h" } } }), "minInterval can be 24h at most")]
+fn a_log_storage_is_refused(#[case] spec: Value, #[case] words: &str) {
+    let said = refusal(&merged(log_storage(), json!({ "spec": spec })));
+    assert!(said.contains(words), "{said}");
+}
+
+#[rstest]
+#[case::partitions(json!({ "partitions": 128 }), "partitions can't be changed")]
+#[case::mirrors(json!({ "mirrors": 2 }), "mirrors can't be changed")]
+#[case::a_smaller_volume(json!({ "volume": { "size": "9999Mi" } }), "volume.size can't shrink")]
+#[case::zones_in_another_order(json!({ "zones": ["b", "a"] }), "zones can only be added at the end")]
+#[case::no_zones(json!({ "zones": null }), "zones can't be introduced or taken away later")]
+fn a_change_of_a_log_storage_is_refused(#[case] spec: Value, #[case] words: &str) {
+    let namespace = namespace("lst-change");
+    create(namespace.kubectl(), &merged(log_storage(), json!({ "spec": { "zones": ["a", "b"] } })));
+    let patch = json!({ "spec": spec }).to_string();
+    let said = format!("{:#}", namespace.kubectl().run(["patch", "lst", "logs", "--type=merge", "-p", &patch]).unwrap_err());
+    assert!(said.contains(words), "{said}");
+}
+
+#[test]
+fn volumes_grow_and_zones_are_added() {
+    let namespace = namespace("lst-grow");
+    create(namespace.kubectl(), &merged(log_storage(), json!({ "spec": { "zones": ["a", "b"] } })));
+    let patch = json!({ "spec": { "volume": { "size": "11Gi" }, "zones": ["a", "b", "c"], "nodes": { "min": 3 } } }).to_string();
+    namespace.kubectl().run(["patch", "lst", "logs", "--type=merge", "-p", &patch]).unwrap();
 }

@@ -1,4 +1,5 @@
-//! The sidecar of a collector: holds the collector's shutdown until its queues are empty.
+//! The sidecar of a collector: holds the collector's shutdown until its queues are empty, and lets it read
+//! a configuration that was changed in place.
 //!
 //! Kubernetes calls a container's preStop hook before it sends SIGTERM, whatever the reason is that
 //! the pod goes: a scale-down, a rollout, an eviction, `kubectl delete`. The collector's hook asks
@@ -11,14 +12,17 @@
 //! | [`drain`] | may the collector go? | nothing |
 //! | [`metrics`] | the two numbers in the collector's metrics that decide | nothing |
 //! | [`fetch`] | asks the collector | network |
+//! | [`reload`] | has the configuration changed? | files, processes, network |
 //! | [`server`] | `/drain`, `/healthz` | network, clock |
 
 pub mod drain;
 pub mod fetch;
 pub mod metrics;
+pub mod reload;
 pub mod server;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,6 +49,10 @@ pub struct Options {
     /// Nothing must have been taken in for this many seconds.
     #[arg(long, default_value_t = 2)]
     pub quiet_seconds: u64,
+    /// The collector's configuration, as its --config names it: when this file changes, the collector
+    /// gets SIGHUP. Absent: it is not watched.
+    #[arg(long)]
+    pub reload: Option<PathBuf>,
 }
 
 impl Options {
@@ -83,7 +91,15 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let listener = listen(options.port).await?;
     tracing::info!(port = options.port, metrics_port = options.metrics_port, "ready to drain");
+    let watched = options.clone();
+    let reloading = async {
+        match &watched.reload {
+            Some(file) => reload::run(&watched, file).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
+        () = reloading => {}
         served = server::serve(listener, options) => served?,
         _ = term.recv() => {}
         _ = interrupt.recv() => {}

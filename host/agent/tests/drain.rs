@@ -34,7 +34,8 @@ async fn collector(body: String) -> Collector {
 }
 
 async fn agent(metrics_port: u16, grace_seconds: u64) -> u16 {
-    let options = Options { port: 0, metrics_hosts: vec!["127.0.0.1".into()], metrics_port, grace_seconds, patience_seconds: 20, quiet_seconds: 1 };
+    let options =
+        Options { port: 0, metrics_hosts: vec!["127.0.0.1".into()], metrics_port, grace_seconds, patience_seconds: 20, quiet_seconds: 1, reload: None };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(server::serve(listener, options));

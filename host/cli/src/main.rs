@@ -1,7 +1,9 @@
 //! The one binary of Weir.
 
+mod cluster;
 mod compile;
 mod operator;
+mod partitions;
 mod policy;
 mod supply;
 
@@ -28,6 +30,8 @@ enum Command {
     /// Check or run a policy without a cluster.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Print which node of a LogStorage owns which partitions, and who did before.
+    Partitions(partitions::Args),
     /// Run the sidecar that lets a collector empty its queue before it ends.
     Agent(weir_agent::Options),
     /// Compile one module for the operator that started this process.
@@ -41,6 +45,7 @@ fn main() -> ExitCode {
         Command::Operator(args) => operator::run(*args),
         Command::Crd => crd(),
         Command::Policy(command) => policy::run(command),
+        Command::Partitions(args) => partitions::run(&args),
         Command::Agent(config) => agent(config),
         Command::CompileModule(args) => Ok(compile::run(&args)),
     };
@@ -63,4 +68,10 @@ fn crd() -> anyhow::Result<ExitCode> {
 fn agent(config: weir_agent::Options) -> anyhow::Result<ExitCode> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(weir_agent::run(config))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints lines to standard output; a reader that closes early (`| head`) is no fault.
+pub(crate) fn print(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }

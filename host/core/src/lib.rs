@@ -17,6 +17,8 @@
 //! | [`decision`] | decide, guard | snapshot in, decision out |
 //! | [`capacity`] | snapshot | what one replica can process, learnt from what it did |
 //! | [`drain`] | plan | which replicas go first, and when they may |
+//! | [`placement`] | decide, guard, plan | partitions, their owners by epoch, and the map that collectors follow |
+//! | [`routing`] | plan | rules of several owners, compiled to one table with a hash |
 //! | [`breaker`] | | when a module that fails is not asked any more, and when it is asked again |
 //! | [`quota`] | | what one namespace may have of the operator |
 //! | [`turns`] | | a queue in which owners take turns |
@@ -31,7 +33,9 @@ pub mod errors;
 pub mod guardrails;
 pub mod health;
 pub mod ids;
+pub mod placement;
 pub mod quota;
+pub mod routing;
 pub mod scaling;
 pub mod snapshot;
 pub mod state;

@@ -237,7 +237,11 @@ impl Proposal {
 }
 
 impl Rationale {
-    fn check(&self) -> Result<(), String> {
+    /// Checks finite numbers, and names and sentences of sane length.
+    ///
+    /// # Errors
+    /// A sentence that names the part that is wrong.
+    pub fn check(&self) -> Result<(), String> {
         check_code(&self.code)?;
         check_length("the rationale's sentence", &self.sentence, 1024)?;
         if self.numbers.len() > 32 {

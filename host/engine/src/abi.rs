@@ -1,9 +1,11 @@
-//! The types of `wit/scaling.wit` as they cross the border of a component, and their translation from
+//! The types of `wit/` as they cross the border of a component, and their translation from
 //! and to the types of `weir_core`. Touches nothing. Used by [`crate::call`].
 //!
 //! What goes in is borrowed: columns and texts are copied once, from the snapshot into the guest's
 //! memory. What comes out is owned, and lifting it is bounded (see [`crate::call`]). Wasmtime compares
 //! these types with the component's own at load, name by name; a test compares them with the WIT file.
+
+pub(crate) mod placement;
 
 use wasmtime::component::{ComponentType, Lift, Lower};
 use weir_core::scaling::{NamedNumber, Proposal, Rationale, Refusal, ScalingInput};
@@ -157,11 +159,16 @@ pub(crate) type DecideResult = (Result<ProposalOut, RefusalOut>,);
 /// Result of `describe`.
 pub(crate) type DescribeResult = (DescriptionOut,);
 
+impl From<RationaleOut> for Rationale {
+    fn from(out: RationaleOut) -> Self {
+        let numbers = out.numbers.into_iter().map(|n| NamedNumber { name: n.name, value: n.value, unit: n.unit }).collect();
+        Self { code: out.code, sentence: out.sentence, numbers }
+    }
+}
+
 impl From<ProposalOut> for Proposal {
     fn from(out: ProposalOut) -> Self {
-        let numbers = out.rationale.numbers.into_iter().map(|n| NamedNumber { name: n.name, value: n.value, unit: n.unit }).collect();
-        let rationale = Rationale { code: out.rationale.code, sentence: out.rationale.sentence, numbers };
-        Self { replicas: out.replicas, rationale, state: out.state }
+        Self { replicas: out.replicas, rationale: out.rationale.into(), state: out.state }
     }
 }
 

@@ -36,7 +36,7 @@ impl Engine {
         // Held until the compiler is done. In this process that is also when nobody waits any more: a slow
         // component never makes two compilations of one.
         let turn = turn?;
-        if let Some(compiled) = self.0.shared(&unpacked.digest) {
+        if let Some(compiled) = self.0.shared(&unpacked.digest, unpacked.kind) {
             stages.compiled = CompiledFrom::Memory;
             return Ok(compiled);
         }
@@ -76,14 +76,14 @@ impl Inner {
     }
 
     fn find(&self, unpacked: &Unpacked, wasi: Wasi, stages: &mut StageTimes) -> Result<Found, LoadError> {
-        if let Some(compiled) = self.shared(&unpacked.digest) {
+        if let Some(compiled) = self.shared(&unpacked.digest, unpacked.kind) {
             // Whoever runs it already may have been granted more than this one.
             compiled.imports.admit(wasi)?;
             stages.compiled = CompiledFrom::Memory;
             return Ok(Found::Code(compiled));
         }
         let begun = Instant::now();
-        let inspected = inspect(&unpacked.bytes, wasi, &self.config);
+        let inspected = inspect(&unpacked.bytes, unpacked.kind, wasi, &self.config);
         stages.inspect = begun.elapsed();
         let imports = inspected?;
         let begun = Instant::now();
@@ -136,7 +136,7 @@ impl Inner {
 
     /// Links machine code, and lets everybody have it who loads the same component.
     fn share(&self, unpacked: &Unpacked, component: &Component, imports: Imports) -> Result<Arc<Compiled>, LoadError> {
-        let compiled = Arc::new(compiled::link(&self.runtime, component, imports, unpacked.bytes.len() as u64)?);
+        let compiled = Arc::new(compiled::link(&self.runtime, component, unpacked.kind, imports, unpacked.bytes.len() as u64)?);
         self.remember(unpacked.digest, &compiled);
         Ok(compiled)
     }

@@ -1,11 +1,12 @@
 //! A component as machine code, linked and with its two functions found. Touches the compiler.
 //! Made by [`crate::engine`], which also keeps what it made; held by [`crate::policy`].
 
-use crate::abi;
+use crate::abi::{self, placement};
 use crate::call::{self, Callee, Data, Runtime};
 use crate::config::Limits;
 use crate::error::LoadError;
 use crate::inspect::Imports;
+use crate::kind::PolicyKind;
 use crate::wasi::{self, World};
 use std::fmt;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
@@ -16,6 +17,7 @@ pub(crate) struct Compiled {
     pub(crate) pre: InstancePre<Data>,
     pub(crate) describe: ComponentExportIndex,
     pub(crate) decide: ComponentExportIndex,
+    pub(crate) kind: PolicyKind,
     pub(crate) component_bytes: u64,
     pub(crate) imports: Imports,
 }
@@ -48,7 +50,7 @@ pub(crate) fn refused(text: &str) -> LoadError {
 
 /// Links a component and finds its functions. Only what is of WASI is ever put into the linker, and
 /// only the virtual world of it: what else a component imports, it cannot have.
-pub(crate) fn link(runtime: &Runtime, component: &Component, imports: Imports, component_bytes: u64) -> Result<Compiled, LoadError> {
+pub(crate) fn link(runtime: &Runtime, component: &Component, kind: PolicyKind, imports: Imports, component_bytes: u64) -> Result<Compiled, LoadError> {
     let mut linker = Linker::new(&runtime.engine);
     let linked = wasi::link(&mut linker, &runtime.engine, component);
     let unknown = linked.map_err(|error| LoadError::CompileFailed(call::shorten(&format!("{error:#}"), 512)))?;
@@ -65,14 +67,14 @@ pub(crate) fn link(runtime: &Runtime, component: &Component, imports: Imports, c
             (true, true) => LoadError::CompileFailed(detail),
         }
     })?;
-    let describe = function(component, abi::DESCRIBE, "describe")?;
-    let decide = function(component, abi::SCALING, "decide")?;
-    Ok(Compiled { pre, describe, decide, component_bytes, imports })
+    let describe = function(component, kind, abi::DESCRIBE, "describe")?;
+    let decide = function(component, kind, kind.interface(), "decide")?;
+    Ok(Compiled { pre, describe, decide, kind, component_bytes, imports })
 }
 
-fn function(component: &Component, interface: &str, name: &str) -> Result<ComponentExportIndex, LoadError> {
+fn function(component: &Component, kind: PolicyKind, interface: &str, name: &str) -> Result<ComponentExportIndex, LoadError> {
     let found = component.get_export_index(None, interface).and_then(|index| component.get_export_index(Some(&index), name));
-    found.ok_or_else(|| LoadError::WrongWorld { missing: vec![format!("{interface}#{name}")], exports: Vec::new() })
+    found.ok_or_else(|| LoadError::WrongWorld { kind, missing: vec![format!("{interface}#{name}")], exports: Vec::new() })
 }
 
 impl Compiled {
@@ -93,7 +95,12 @@ impl Compiled {
         let checked = call::in_instance(self.at_load(runtime), limits, |store, instance| {
             Ok((
                 instance.get_typed_func::<(), abi::DescribeResult>(&mut *store, &self.describe).map(|_| ()),
-                instance.get_typed_func::<abi::DecideParams<'_>, abi::DecideResult>(&mut *store, &self.decide).map(|_| ()),
+                match self.kind {
+                    PolicyKind::Scaling => instance.get_typed_func::<abi::DecideParams<'_>, abi::DecideResult>(&mut *store, &self.decide).map(|_| ()),
+                    PolicyKind::Placement => {
+                        instance.get_typed_func::<placement::DecideParams<'_>, placement::DecideResult>(&mut *store, &self.decide).map(|_| ())
+                    }
+                },
             ))
         });
         let (describe, decide) = checked.result.map_err(|failure| LoadError::DescribeFailed(call::sentence(&failure)))?;

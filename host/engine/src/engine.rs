@@ -6,6 +6,7 @@ use crate::cache::DiskCache;
 use crate::call::Runtime;
 use crate::compiled::Compiled;
 use crate::config::EngineConfig;
+use crate::kind::PolicyKind;
 use crate::queue::Queue;
 use crate::runtime::{self, EngineError};
 use parking_lot::Mutex;
@@ -24,7 +25,7 @@ pub(crate) struct Inner {
     pub(crate) queue: Arc<Queue>,
     pub(crate) cache: Option<DiskCache>,
     /// What is in use somewhere, so that a thousand objects with one policy share its code.
-    in_use: Mutex<HashMap<Digest, Weak<Compiled>>>,
+    in_use: Mutex<HashMap<(Digest, PolicyKind), Weak<Compiled>>>,
 }
 
 /// Where the machine code of a loaded policy came from.
@@ -61,14 +62,14 @@ impl Engine {
 
 impl Inner {
     /// Machine code that somebody uses already.
-    pub(crate) fn shared(&self, digest: &Digest) -> Option<Arc<Compiled>> {
-        self.in_use.lock().get(digest).and_then(Weak::upgrade)
+    pub(crate) fn shared(&self, digest: &Digest, kind: PolicyKind) -> Option<Arc<Compiled>> {
+        self.in_use.lock().get(&(*digest, kind)).and_then(Weak::upgrade)
     }
 
     /// Notes that machine code is in use, as long as somebody holds it.
     pub(crate) fn remember(&self, digest: Digest, compiled: &Arc<Compiled>) {
         let mut in_use = self.in_use.lock();
         in_use.retain(|_, compiled| compiled.strong_count() > 0);
-        in_use.insert(digest, Arc::downgrade(compiled));
+        in_use.insert((digest, compiled.kind), Arc::downgrade(compiled));
     }
 }

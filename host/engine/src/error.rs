@@ -1,6 +1,7 @@
 //! Why a policy was not taken into use: one error per stage of loading, each with a sentence for the
 //! person who can mend it and a stable word for conditions and metrics. Touches nothing.
 
+use crate::kind::PolicyKind;
 use crate::source::SourceError;
 use crate::verify::VerifyError;
 use std::time::Duration;
@@ -65,7 +66,7 @@ pub enum LoadError {
 
     /// A core module.
     #[error(
-        "this is a core WebAssembly module, not a component: make one of it with `wasm-tools component new FILE.wasm -o FILE.component.wasm` (the module must have been built with wit-bindgen for the world weir:policy/scaling-policy)"
+        "this is a core WebAssembly module, not a component: make one of it with `wasm-tools component new FILE.wasm -o FILE.component.wasm` (the module must have been built with wit-bindgen for a world of weir:policy, such as scaling-policy)"
     )]
     CoreModule,
 
@@ -94,8 +95,10 @@ pub enum LoadError {
     },
 
     /// A component of another world.
-    #[error("the component is not a scaling policy: it does not export {}{}; build it for the world weir:policy/scaling-policy", names(missing), has(exports))]
+    #[error("the component is not a {kind} policy: it does not export {}{}; build it for the world {}", names(missing), has(exports), kind.world())]
     WrongWorld {
+        /// What it should be.
+        kind: PolicyKind,
         /// What it should export.
         missing: Vec<String>,
         /// What it exports.
@@ -112,7 +115,7 @@ pub enum LoadError {
     },
 
     /// The right names with other types.
-    #[error("the component's `{function}` has another type than the contract says ({detail}): build it against the wit/scaling.wit of this Weir")]
+    #[error("the component's `{function}` has another type than the contract says ({detail}): build it against the wit/ of this Weir")]
     WrongTypes {
         /// `describe` or `decide`.
         function: &'static str,

@@ -6,6 +6,7 @@ use crate::abi;
 use crate::complexity::{Complexity, Problem};
 use crate::config::EngineConfig;
 use crate::error::LoadError;
+use crate::kind::PolicyKind;
 use crate::wasi::{self, Wasi};
 use wasmparser::{BinaryReaderError, ComponentTypeRef, Encoding, Parser, Payload};
 
@@ -50,7 +51,7 @@ impl Imports {
 }
 
 /// Checks everything that can be seen without compiling.
-pub(crate) fn inspect(bytes: &[u8], wasi: Wasi, config: &EngineConfig) -> Result<Imports, LoadError> {
+pub(crate) fn inspect(bytes: &[u8], kind: PolicyKind, wasi: Wasi, config: &EngineConfig) -> Result<Imports, LoadError> {
     header(bytes)?;
     let mut imports = Vec::new();
     let mut exports = Vec::new();
@@ -82,7 +83,7 @@ pub(crate) fn inspect(bytes: &[u8], wasi: Wasi, config: &EngineConfig) -> Result
     }
     let imports = Imports(imports);
     imports.admit(wasi)?;
-    world(exports)?;
+    world(kind, exports)?;
     complexity.check(config)?;
     Ok(imports)
 }
@@ -110,9 +111,9 @@ fn malformed(error: BinaryReaderError) -> LoadError {
     LoadError::Malformed { offset: error.offset(), detail: crate::call::shorten(error.message(), 200) }
 }
 
-fn world(exports: Vec<String>) -> Result<(), LoadError> {
+fn world(kind: PolicyKind, exports: Vec<String>) -> Result<(), LoadError> {
     let mut missing = Vec::new();
-    for wanted in [abi::DESCRIBE, abi::SCALING] {
+    for wanted in [abi::DESCRIBE, kind.interface()] {
         if exports.iter().any(|name| same_track(name, wanted)) {
             continue;
         }
@@ -123,7 +124,7 @@ fn world(exports: Vec<String>) -> Result<(), LoadError> {
         }
         missing.push(wanted.to_owned());
     }
-    if missing.is_empty() { Ok(()) } else { Err(LoadError::WrongWorld { missing, exports: shown(exports) }) }
+    if missing.is_empty() { Ok(()) } else { Err(LoadError::WrongWorld { kind, missing, exports: shown(exports) }) }
 }
 
 /// Whether two names of one interface have compatible versions: the same major, and below 1.0 the same minor.
@@ -189,7 +190,7 @@ mod tests {
     use super::*;
 
     fn refused(bytes: &[u8]) -> LoadError {
-        inspect(bytes, Wasi::Deny, &EngineConfig::default()).unwrap_err()
+        inspect(bytes, PolicyKind::Scaling, Wasi::Deny, &EngineConfig::default()).unwrap_err()
     }
 
     #[test]
@@ -252,6 +253,6 @@ mod tests {
         let exports = format!("(instance $i) (export \"{}\" (instance $i)) (export \"{}\" (instance $i))", abi::DESCRIBE, abi::SCALING);
         let bytes = wat::parse_str(format!("(component (core module {functions}) {exports})")).unwrap();
         let config = EngineConfig { max_functions: 10, ..EngineConfig::default() };
-        assert_eq!(inspect(&bytes, Wasi::Deny, &config).unwrap_err().reason(), "TooComplex");
+        assert_eq!(inspect(&bytes, PolicyKind::Scaling, Wasi::Deny, &config).unwrap_err().reason(), "TooComplex");
     }
 }

@@ -1,7 +1,7 @@
 //! Runs policies: compiles, verifies, probes, limits and swaps WebAssembly components, and watches
 //! where they come from.
 //!
-//! A policy is a component that imports nothing (`wit/scaling.wit`), or WASI where its object allows
+//! A policy is a component that imports nothing (`wit/`), or WASI where its object allows
 //! that, which is a virtual world then. Every call runs in a fresh
 //! instance with bounds on fuel, time, memory and on what it returns, and the same bytes in give the
 //! same bytes and the same fuel out.
@@ -9,12 +9,13 @@
 //! ```no_run
 //! # async fn example(input: weir_core::scaling::ScalingInput) -> Result<(), Box<dyn std::error::Error>> {
 //! use weir_core::{ids::ObjectRef, scaling::ScalingPolicy as _};
-//! use weir_engine::{Candidate, Engine, EngineConfig, Limits, PolicySlot, Wasi, source};
+//! use weir_engine::{Candidate, Engine, EngineConfig, Limits, PolicyKind, PolicySlot, Wasi, source};
 //!
 //! let engine = Engine::new(EngineConfig::default())?;
 //! let slot = PolicySlot::new(engine);
 //! let report = slot.load(&Candidate {
 //!     object: ObjectRef::new("logging", "threshold"),
+//!     kind: PolicyKind::Scaling,
 //!     bytes: source::builtin::builtin("threshold")?,
 //!     digest: None,
 //!     params: serde_json::Value::Null,
@@ -30,6 +31,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`kind`] | what a policy decides on |
 //! | [`config`] | limits of one call, and how the engine is set up |
 //! | [`engine`] | the engine of a process: pool, queue of the compiler, compiled code in use |
 //! | [`compiler`] | this process or a child process compiles |
@@ -57,9 +59,11 @@ pub mod engine;
 pub mod error;
 mod inspect;
 mod kept;
+pub mod kind;
 pub mod load;
 mod meter;
 pub mod policy;
+mod probe;
 mod queue;
 mod refit;
 mod runtime;
@@ -84,6 +88,7 @@ pub use description::{Description, SeriesNeed};
 pub use engine::{CompiledFrom, Engine};
 pub use error::LoadError;
 pub use kept::Kept;
+pub use kind::PolicyKind;
 pub use load::{Candidate, Loading, StageTimes};
 pub use policy::Policy;
 pub use runtime::EngineError;

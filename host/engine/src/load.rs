@@ -10,7 +10,9 @@ use crate::config::Limits;
 use crate::description::Description;
 use crate::engine::{CompiledFrom, Engine, Inner};
 use crate::error::LoadError;
+use crate::kind::PolicyKind;
 use crate::policy::Policy;
+use crate::probe::{Probe, probe};
 use crate::unpack::unpack;
 use crate::verify::Trust;
 use crate::wasi::Wasi;
@@ -18,8 +20,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_core::ids::{Digest, ObjectRef};
-use weir_core::scaling::{FailureKind, Outcome, PolicyStamp, ScalingInput, ScalingPolicy};
-use weir_core::state;
+use weir_core::scaling::{PolicyStamp, ScalingInput};
 
 /// Bytes that a description may take in the host: a schema of full size and everything around it.
 const DESCRIPTION_BYTES: u64 = 256 << 10;
@@ -29,6 +30,8 @@ const DESCRIPTION_BYTES: u64 = 256 << 10;
 pub struct Candidate {
     /// The WasmPolicy object.
     pub object: ObjectRef,
+    /// What it is meant to decide on.
+    pub kind: PolicyKind,
     /// The component as shipped: as it is, or packed with gzip or zstd.
     pub bytes: Bytes,
     /// Digest that the component must have. Always of the uncompressed component, so that it is the
@@ -82,11 +85,12 @@ pub struct Loading {
     pub stages: StageTimes,
 }
 
-/// A component whose bytes are trusted to be what they should be.
+/// A component whose bytes are trusted to be what they should be, and what it is to be loaded as.
 #[derive(Clone, Debug)]
 pub(crate) struct Unpacked {
     pub(crate) bytes: Bytes,
     pub(crate) digest: Digest,
+    pub(crate) kind: PolicyKind,
 }
 
 impl Engine {
@@ -98,7 +102,8 @@ impl Engine {
     pub async fn load(&self, candidate: &Candidate, probes: &[ScalingInput]) -> Loading {
         let mut stages = StageTimes::default();
         let begun = Instant::now();
-        let result = self.load_stages(candidate, probes.to_vec(), &mut stages).await;
+        let probes = probes.iter().cloned().map(Probe::from).collect();
+        let result = self.load_stages(candidate, probes, &mut stages).await;
         stages.total = begun.elapsed();
         Loading { result, stages }
     }
@@ -116,7 +121,8 @@ impl Engine {
             let compiled = self.0.compile_blocking(&unpacked, candidate.wasi, &mut stages)?;
             self.0.describe_stage(candidate, &unpacked.digest, compiled, &mut stages)
         });
-        let result = result.and_then(|policy| probe(&policy, probes, None, &mut stages).map(|()| Arc::new(policy)));
+        let probes: Vec<Probe> = probes.iter().cloned().map(Probe::from).collect();
+        let result = result.and_then(|policy| probe(&policy, &probes, None, &mut stages).map(|()| Arc::new(policy)));
         stages.total = begun.elapsed();
         Loading { result, stages }
     }
@@ -142,7 +148,7 @@ impl Engine {
         .await
     }
 
-    async fn load_stages(&self, candidate: &Candidate, probes: Vec<ScalingInput>, stages: &mut StageTimes) -> Result<Arc<Policy>, LoadError> {
+    async fn load_stages(&self, candidate: &Candidate, probes: Vec<Probe>, stages: &mut StageTimes) -> Result<Arc<Policy>, LoadError> {
         let unpacked = self.unpack(candidate, stages).await?;
         self.load_unpacked(candidate, unpacked, (probes, None), stages).await
     }
@@ -151,7 +157,7 @@ impl Engine {
         &self,
         candidate: &Candidate,
         unpacked: Unpacked,
-        (probes, before): (Vec<ScalingInput>, Option<Arc<Policy>>),
+        (probes, before): (Vec<Probe>, Option<Arc<Policy>>),
         stages: &mut StageTimes,
     ) -> Result<Arc<Policy>, LoadError> {
         let digest = unpacked.digest;
@@ -206,7 +212,7 @@ impl Inner {
                 let shipped_matches = Digest::of(&candidate.bytes) == wanted;
                 Err(LoadError::DigestMismatch { wanted, actual: digest, shipped_matches })
             }
-            _ => Ok(Unpacked { bytes, digest }),
+            _ => Ok(Unpacked { bytes, digest, kind: candidate.kind }),
         };
         stages.unpack = begun.elapsed();
         result
@@ -228,48 +234,4 @@ impl Inner {
         let stamp = PolicyStamp { object: candidate.object.clone(), digest: *digest, name: description.name.clone(), version: description.version.clone() };
         Ok(Policy { stamp, description, params, limits, wasi: candidate.wasi, compiled, runtime: Arc::clone(&self.runtime) })
     }
-}
-
-/// A deadline may pass because the machine is busy, so a probe that missed it gets a second chance; all
-/// other limits are deterministic and would only pass again.
-fn decide_unhurried(policy: &Policy, input: &ScalingInput) -> Outcome {
-    match policy.decide(input).outcome {
-        Outcome::Failure(failure) if failure.kind == FailureKind::DeadlineExceeded => policy.decide(input).outcome,
-        outcome => outcome,
-    }
-}
-
-/// Lets a policy decide on inputs that were seen of late. A proposal and a refusal are answers; a
-/// failure on any of them refuses the policy.
-pub(crate) fn probe(policy: &Policy, inputs: &[ScalingInput], before: Option<&Policy>, stages: &mut StageTimes) -> Result<(), LoadError> {
-    let begun = Instant::now();
-    let (mut failed, mut first) = (0, None);
-    let inputs = as_handed(policy, inputs, before);
-    for input in &inputs {
-        match decide_unhurried(policy, input) {
-            Outcome::Proposal(_) => {}
-            Outcome::Refusal(_) => stages.refusals += 1,
-            Outcome::Failure(failure) => {
-                failed += 1;
-                first.get_or_insert_with(|| (input.object.to_string(), call::sentence(&failure)));
-            }
-        }
-    }
-    stages.probes = inputs.len();
-    stages.probe = begun.elapsed();
-    match first {
-        None => Ok(()),
-        Some((object, detail)) => Err(LoadError::ProbeFailed { failed, tried: inputs.len(), object, detail }),
-    }
-}
-
-/// The inputs as they would reach the policy: with its own params, and without a state, as at a first
-/// decision; and once more with the state that the policy `before` remembers, where this one reads it.
-fn as_handed(policy: &Policy, inputs: &[ScalingInput], before: Option<&Policy>) -> Vec<ScalingInput> {
-    let own = (&policy.stamp, &policy.description.state);
-    let reads = before.is_some_and(|before| state::reads(own, (&before.stamp, before.description.state.version())));
-    let with = |input: &ScalingInput, state: Vec<u8>| ScalingInput { params: policy.params.clone(), state, ..input.clone() };
-    let fresh = inputs.iter().map(|input| with(input, Vec::new()));
-    let carried = inputs.iter().filter(|input| reads && !input.state.is_empty()).map(|input| with(input, input.state.clone()));
-    fresh.chain(carried).collect()
 }

@@ -2,16 +2,18 @@
 //! nothing else. Made by [`crate::load`]; called by whoever decides, through
 //! [`weir_core::scaling::ScalingPolicy`].
 
-use crate::abi;
+use crate::abi::{self, placement};
 use crate::call::{self, Called, Runtime};
 use crate::compiled::Compiled;
 use crate::config::Limits;
 use crate::description::Description;
+use crate::kind::PolicyKind;
 use crate::wasi::Wasi;
 use std::fmt;
 use std::sync::Arc;
 use weir_core::ids::Digest;
-use weir_core::scaling::{Failure, FailureKind, Invocation, Outcome, PolicyStamp, Proposal, Refusal, ScalingInput, ScalingPolicy};
+use weir_core::placement::{PlacementInput, PlacementInvocation, PlacementOutcome, PlacementPolicy, PlacementProposal};
+use weir_core::scaling::{Failure, FailureKind, Invocation, Outcome, PolicyStamp, Proposal, Rationale, Refusal, ScalingInput, ScalingPolicy};
 
 /// A policy that is ready to decide. Shared by reference; its code goes when the last holder goes.
 pub struct Policy {
@@ -25,6 +27,12 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// What it decides on.
+    #[must_use]
+    pub fn kind(&self) -> PolicyKind {
+        self.compiled.kind
+    }
+
     /// What the policy says about itself.
     #[must_use]
     pub const fn description(&self) -> &Description {
@@ -70,38 +78,74 @@ impl Policy {
     }
 
     pub(crate) fn judge(&self, result: Result<abi::DecideResult, Failure>) -> Outcome {
-        let failed = |kind, message: String| Outcome::Failure(Failure { kind, message: call::shorten(&message, 1024) });
         match result {
-            Err(Failure { kind: FailureKind::ResultTooLarge, message }) => {
-                let (result, state) = (self.limits.result_bytes, self.limits.state_bytes);
-                failed(FailureKind::ResultTooLarge, format!("{message}, by limits.resultBytes ({result}) and limits.stateBytes ({state})"))
-            }
-            Err(failure) => Outcome::Failure(failure),
+            Err(failure) => Outcome::Failure(self.named(failure)),
             Ok((Err(refusal),)) => {
                 let refusal = Refusal::from(refusal);
                 match refusal.check() {
                     Ok(()) => Outcome::Refusal(refusal),
-                    Err(problem) => failed(FailureKind::InvalidProposal, problem),
+                    Err(problem) => Outcome::Failure(invalid(problem)),
                 }
             }
             Ok((Ok(proposal),)) => {
                 let proposal = Proposal::from(proposal);
-                let (state, most) = (proposal.state.len() as u64, self.limits.state_bytes);
-                if state > most {
-                    return failed(FailureKind::StateTooLarge, format!("returned {state} bytes of state where limits.stateBytes allows {most}"));
-                }
-                let (size, most) = (state + rationale_bytes(&proposal), self.limits.result_bytes);
-                if size > most {
-                    let message = format!("returned {size} bytes of rationale and state where limits.resultBytes allows {most}");
-                    return failed(FailureKind::ResultTooLarge, message);
-                }
-                match proposal.check() {
+                match self.within_limits(&proposal.rationale, &proposal.state).and_then(|()| proposal.check().map_err(invalid)) {
                     Ok(()) => Outcome::Proposal(proposal),
-                    Err(problem) => failed(FailureKind::InvalidProposal, problem),
+                    Err(failure) => Outcome::Failure(failure),
                 }
             }
         }
     }
+
+    fn judge_placement(&self, input: &PlacementInput, result: Result<placement::DecideResult, Failure>) -> PlacementOutcome {
+        match result {
+            Err(failure) => PlacementOutcome::Failure(self.named(failure)),
+            Ok((Err(refusal),)) => {
+                let refusal = Refusal::from(refusal);
+                match refusal.check() {
+                    Ok(()) => PlacementOutcome::Refusal(refusal),
+                    Err(problem) => PlacementOutcome::Failure(invalid(problem)),
+                }
+            }
+            Ok((Ok(proposal),)) => {
+                let proposal = PlacementProposal::from(proposal);
+                match self.within_limits(&proposal.rationale, &proposal.state).and_then(|()| proposal.check(input).map_err(invalid)) {
+                    Ok(()) => PlacementOutcome::Proposal(proposal),
+                    Err(failure) => PlacementOutcome::Failure(failure),
+                }
+            }
+        }
+    }
+
+    /// A failure that names the limits which a large result has passed.
+    fn named(&self, failure: Failure) -> Failure {
+        if failure.kind != FailureKind::ResultTooLarge {
+            return failure;
+        }
+        let (result, state) = (self.limits.result_bytes, self.limits.state_bytes);
+        let message = format!("{}, by limits.resultBytes ({result}) and limits.stateBytes ({state})", failure.message);
+        Failure { kind: failure.kind, message: call::shorten(&message, 1024) }
+    }
+
+    fn within_limits(&self, rationale: &Rationale, state: &[u8]) -> Result<(), Failure> {
+        let (state, most) = (state.len() as u64, self.limits.state_bytes);
+        if state > most {
+            return Err(Failure {
+                kind: FailureKind::StateTooLarge,
+                message: format!("returned {state} bytes of state where limits.stateBytes allows {most}"),
+            });
+        }
+        let (size, most) = (state + rationale_bytes(rationale), self.limits.result_bytes);
+        if size > most {
+            let message = format!("returned {size} bytes of rationale and state where limits.resultBytes allows {most}");
+            return Err(Failure { kind: FailureKind::ResultTooLarge, message });
+        }
+        Ok(())
+    }
+}
+
+fn invalid(problem: String) -> Failure {
+    Failure { kind: FailureKind::InvalidProposal, message: call::shorten(&problem, 1024) }
 }
 
 /// Bytes that the host takes at most to hold a result, before it is measured exactly. More than the
@@ -111,8 +155,7 @@ pub(crate) const fn allowance(limits: &Limits) -> u64 {
     limits.result_bytes.saturating_add(limits.state_bytes).saturating_add(8 << 10)
 }
 
-fn rationale_bytes(proposal: &Proposal) -> u64 {
-    let rationale = &proposal.rationale;
+fn rationale_bytes(rationale: &Rationale) -> u64 {
     let numbers = rationale.numbers.iter().map(|number| number.name.len() + number.unit.len() + 8);
     (rationale.code.len() + rationale.sentence.len() + numbers.sum::<usize>()) as u64
 }
@@ -131,6 +174,20 @@ impl ScalingPolicy for Policy {
         let callee = self.compiled.at(&self.runtime, input.now, seed);
         let Called { result, fuel, output } = call::call(callee, &self.compiled.decide, params, &self.limits, allowance(&self.limits));
         Invocation { outcome: self.judge(result), fuel, output }
+    }
+}
+
+impl PlacementPolicy for Policy {
+    /// As [`ScalingPolicy::decide`]; the result may hold one owner for each partition besides.
+    fn place(&self, input: &PlacementInput) -> PlacementInvocation {
+        let columns = placement::columns(input);
+        let params: placement::DecideParams<'_> = (placement::input(input, &columns),);
+        let seed = || input.digest().unwrap_or_else(|_| Digest::of(b""));
+        let callee = self.compiled.at(&self.runtime, input.now, seed);
+        let owners = (input.partitions.owners.len() * size_of::<u32>()) as u64;
+        let allowance = allowance(&self.limits).saturating_add(owners);
+        let Called { result, fuel, output } = call::call(callee, &self.compiled.decide, params, &self.limits, allowance);
+        PlacementInvocation { outcome: self.judge_placement(input, result), fuel, output }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::engine::Engine;
 use crate::error::LoadError;
 use crate::load::{Candidate, StageTimes, Unpacked};
 use crate::policy::Policy;
+use crate::probe::Probe;
 use crate::schema::canonical;
 use crate::verify::Trust;
 use arc_swap::ArcSwapOption;
@@ -17,7 +18,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use weir_core::ids::UnixMs;
-use weir_core::scaling::{PolicyStamp, ScalingInput, ScalingPolicy};
+use weir_core::placement::PlacementInput;
+use weir_core::scaling::{PolicyStamp, ScalingInput, ScalingPolicy as _};
 
 /// Once the ring is full, an input is kept for probing at most this often (by the inputs' own time),
 /// so that observing costs nothing at thousands of decisions a second.
@@ -28,7 +30,7 @@ const OBSERVE_EVERY_MS: i64 = 100;
 pub struct PolicySlot {
     engine: Engine,
     running: ArcSwapOption<Policy>,
-    recent: Mutex<VecDeque<ScalingInput>>,
+    recent: Mutex<VecDeque<Probe>>,
     observed: AtomicI64,
     loading: tokio::sync::Mutex<()>,
 }
@@ -82,18 +84,31 @@ impl PolicySlot {
     /// Keeps an input, so that the next policy is probed on what is real. Call it with each
     /// decision's input: most calls cost one comparison.
     pub fn observe(&self, input: &ScalingInput) {
-        let most = self.engine.config().probe_inputs;
-        let last = self.observed.load(Ordering::Relaxed);
-        let soon = input.now.since(UnixMs(last)).unsigned_abs() < OBSERVE_EVERY_MS.unsigned_abs();
-        if most == 0 || (soon && self.recent.lock().len() >= most) {
-            return;
+        if self.is_due(input.now) {
+            self.keep(input.clone().into());
         }
-        self.observed.store(input.now.0, Ordering::Relaxed);
+    }
+
+    /// The same for a placement policy.
+    pub fn observe_placement(&self, input: &PlacementInput) {
+        if self.is_due(input.now) {
+            self.keep(input.clone().into());
+        }
+    }
+
+    fn is_due(&self, now: UnixMs) -> bool {
+        let most = self.engine.config().probe_inputs;
+        let soon = now.since(UnixMs(self.observed.load(Ordering::Relaxed))).unsigned_abs() < OBSERVE_EVERY_MS.unsigned_abs();
+        most > 0 && !(soon && self.recent.lock().len() >= most)
+    }
+
+    fn keep(&self, probe: Probe) {
+        self.observed.store(probe.now().0, Ordering::Relaxed);
         let mut recent = self.recent.lock();
-        while recent.len() >= most {
+        while recent.len() >= self.engine.config().probe_inputs {
             recent.pop_front();
         }
-        recent.push_back(input.clone());
+        recent.push_back(probe);
     }
 
     /// Inputs that the next policy would be probed on.
@@ -161,13 +176,14 @@ impl PolicySlot {
     fn is_same(&self, running: &Policy, candidate: &Candidate, unpacked: &Unpacked) -> bool {
         let params = if candidate.params.is_null() { "{}".to_owned() } else { canonical(&candidate.params) };
         running.stamp().digest == unpacked.digest
+            && running.kind() == candidate.kind
             && running.stamp().object == candidate.object
             && running.params() == params
             && running.wasi() == candidate.wasi
             && *running.limits() == candidate.limits.capped_by(&self.engine.config().ceiling)
     }
 
-    fn probes(&self) -> Vec<ScalingInput> {
+    fn probes(&self) -> Vec<Probe> {
         self.recent.lock().iter().cloned().collect()
     }
 }

@@ -185,6 +185,27 @@ pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     parts.join(": ").chars().take(300).collect()
 }
 
+/// Asks for a page over plain HTTP, and reads at most `most` bytes of the answer.
+///
+/// # Errors
+/// One sentence without the address: no answer within `timeout`, one that is no success, or one that is larger.
+pub async fn fetch(clients: &HttpClients, url: &str, query: &[(&str, &str)], timeout: Duration, most: usize) -> Result<Vec<u8>, String> {
+    let url = reqwest::Url::parse_with_params(url, query).map_err(|error| error.to_string())?;
+    let client = clients.client(Scheme::Http, &TlsOptions::default()).map_err(|error| error.to_string())?;
+    let mut response = client.get(url).timeout(timeout).send().await.map_err(|error| chain(&error.without_url()))?;
+    if !response.status().is_success() {
+        return Err(format!("it answers {}", response.status()));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| chain(&error.without_url()))? {
+        if body.len() + chunk.len() > most {
+            return Err(format!("its answer is larger than {most} bytes"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
 /// In which way a request did not get an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lost {

@@ -2,7 +2,7 @@
 //! with the chunks of a body, read by [`crate::Intake::observe`]. Reused from scrape to scrape.
 
 use crate::exposition::{Format, Limits, ParseError, Parser, Sample};
-use crate::profile::{Profile, Role, otel};
+use crate::profile::{Aggregate, Profile, Role, otel};
 use crate::time::Mono;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -52,6 +52,21 @@ impl Readings {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// What one pod says of a gauge of its own body, by the name of its series: its children put together
+    /// as the series says. `None` when the body has none, or when the series is no gauge of pods.
+    #[must_use]
+    pub fn gauge(&self, profile: &Profile, series: &str) -> Option<f64> {
+        let field = profile.gauge(series)?;
+        let values = || self.items.iter().filter(|item| item.field == field && !item.created && item.value.is_finite()).map(|item| item.value);
+        let count = values().count();
+        let value = match profile.fields.get(usize::from(field))?.aggregate {
+            Aggregate::Sum => values().sum(),
+            Aggregate::Max => values().fold(f64::NEG_INFINITY, f64::max),
+            Aggregate::Mean => values().sum::<f64>() / count as f64,
+        };
+        (count > 0).then_some(value)
     }
 
     /// Bytes of the body that was read last, after decompression.
@@ -122,6 +137,37 @@ fn keep_info(sample: &Sample<'_>, wanted: &[String], info: &mut [Option<Box<str>
         let known = |want: &String| want == name || (!name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && *want == otel::as_label(name));
         for (_, kept) in wanted.iter().zip(info.iter_mut()).filter(|(want, _)| known(want)) {
             *kept = Some(value.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Kind, SeriesSpec, Source};
+
+    fn profile() -> Profile {
+        let series = |name: &str, metric: &str, kind, aggregate| SeriesSpec {
+            name: name.to_owned(),
+            unit: "By".to_owned(),
+            source: Source::Scrape { metric: metric.to_owned(), labels: Vec::new(), kind, aggregate },
+        };
+        let all = [
+            series("free", "free_bytes", Kind::Gauge, Aggregate::Max),
+            series("size", "size_bytes", Kind::Gauge, Aggregate::Sum),
+            series("rows", "rows_total", Kind::Counter, Aggregate::Sum),
+        ];
+        Profile::custom(&all).unwrap()
+    }
+
+    #[test]
+    fn a_gauge_of_one_body_is_its_children_together_and_absent_is_not_zero() {
+        let (profile, mut readings) = (profile(), Readings::new());
+        let body = b"size_bytes{a=\"1\"} 3\nsize_bytes{a=\"2\"} 4\nrows_total 9\n";
+        readings.read(Mono::default(), Format::default(), body, &profile).unwrap();
+        assert_eq!(readings.gauge(&profile, "size"), Some(7.0));
+        for series in ["free", "rows", "other"] {
+            assert_eq!(readings.gauge(&profile, series), None, "{series}");
         }
     }
 }

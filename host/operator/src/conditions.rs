@@ -78,6 +78,18 @@ impl<'a> Conditions<'a> {
     }
 }
 
+/// Two significant digits: enough to act on, and stable enough not to be written every second.
+#[must_use]
+pub fn round(value: f64) -> f64 {
+    if value == 0.0 || !value.is_finite() {
+        return 0.0;
+    }
+    let magnitude = 10_f64.powf(value.abs().log10().floor() - 1.0);
+    let rounded = (value / magnitude).round() * magnitude;
+    // Takes the noise of binary fractions off.
+    format!("{rounded:.6}").parse().unwrap_or(rounded)
+}
+
 /// The condition of that type.
 #[must_use]
 pub fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {

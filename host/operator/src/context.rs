@@ -4,9 +4,11 @@ use crate::config::Config;
 use crate::index::Index;
 use crate::policies::Policies;
 use crate::pool::Pool;
+use crate::routing::Tables;
 use crate::shell::events::Recorder;
 use crate::shell::leader::Leadership;
 use crate::shell::metrics::Metrics;
+use crate::storage::index::StorageIndex;
 use kube::Client;
 use parking_lot::RwLock;
 use std::sync::Arc;
@@ -25,8 +27,12 @@ pub struct Context {
     pub client: Client,
     /// What the cluster looks like.
     pub index: RwLock<Index>,
+    /// What it looks like to LogStorages.
+    pub storages: RwLock<StorageIndex>,
     /// Policies and their users.
     pub policies: Policies,
+    /// Routing tables and the LogProcessors that name them.
+    pub tables: Tables,
     /// Registries that policies come from.
     pub registry: OciRegistry,
     /// Metrics out.

@@ -8,16 +8,19 @@ use crate::build::ObjectKind;
 use crate::config::Config;
 use crate::context::Context;
 use crate::index::{Concerned, Index};
+use crate::manager::Manager;
 use crate::policies::{self, Policies};
 use crate::pool::Pool;
-use crate::processor::manager::Manager;
 use crate::quota::Quotas;
+use crate::routing::{self, Tables};
 use crate::shell::client;
 use crate::shell::events;
 use crate::shell::http::{self, Probes};
 use crate::shell::leader::election::{InvalidTiming, Timing};
 use crate::shell::leader::{self, LeaderOptions, Leadership};
 use crate::shell::metrics::Metrics;
+use crate::storage::index::StorageIndex;
+use crate::storage::watches;
 use crate::views::{self, PodView, WorkloadKey, WorkloadKind, WorkloadView};
 use crate::watch::{Change, Synced, follow, object_ref};
 use k8s_openapi::NamespaceResourceScope;
@@ -35,7 +38,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use weir_core::ids::ObjectRef;
 use weir_crds::names;
-use weir_crds::{LogProcessor, WasmPolicy};
+use weir_crds::{LogProcessor, LogStorage, RoutingTable, WasmPolicy};
 use weir_engine::source::oci::OciRegistry;
 use weir_engine::{CacheConfig, Engine, EngineConfig};
 use weir_intake::{HttpClients, Scraper};
@@ -104,7 +107,9 @@ pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken)
     let http_clients = HttpClients::new();
     let context = Arc::new(Context {
         index: parking_lot::RwLock::new(Index::default()),
+        storages: parking_lot::RwLock::new(StorageIndex::default()),
         policies: Policies::new(engine, Quotas::new(config.quotas.clone(), metrics.clone()), metrics.clone()),
+        tables: Tables::default(),
         registry,
         metrics: metrics.clone(),
         events: recorder,
@@ -118,9 +123,11 @@ pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken)
         client: client.clone(),
         config,
     });
-    let manager = Arc::new(Manager::new(context.clone()));
+    let manager: Arc<Manager<LogProcessor>> = Arc::new(Manager::new(context.clone()));
+    let storages: Arc<Manager<LogStorage>> = Arc::new(Manager::new(context.clone()));
     let synced = Synced::default();
-    let watches = start_watches(&context, &manager, &synced);
+    let mut watches = start_watches(&context, &manager, &storages, &synced);
+    watches.extend(watches::start(&context, &storages, &synced));
 
     let gate = probes.gate("watches");
     let beat = probes.beat("main loop", Duration::from_secs(30));
@@ -133,9 +140,11 @@ pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken)
     while !stop.is_cancelled() {
         let is_leader = *leading.borrow_and_update();
         if is_leader {
-            manager.lead(leadership.term()).await
+            manager.lead(leadership.term()).await;
+            storages.lead(leadership.term()).await;
         } else {
-            manager.pause()
+            manager.pause();
+            storages.pause();
         }
         let forget = async { if manager.is_paused() { tokio::time::sleep(PAUSE).await } else { std::future::pending().await } };
         let alive = async {
@@ -147,18 +156,18 @@ pub async fn run(config: Config, metrics: Arc<Metrics>, stop: CancellationToken)
         tokio::select! {
             () = stop.cancelled() => {}
             changed = leading.changed() => if changed.is_err() { break },
-            () = forget => manager.resign().await,
+            () = forget => { tokio::join!(manager.resign(), storages.resign()); }
             () = alive => {}
         }
     }
     tracing::info!("stopping: actors finish, then the Lease is given back");
-    manager.resign().await;
+    tokio::join!(manager.resign(), storages.resign());
     leadership.release().await;
     context.stop.cancel();
     for watch in watches {
         watch.abort();
     }
-    drop(manager);
+    drop((manager, storages));
     drop(context);
     let _ = tokio::time::timeout(Duration::from_secs(2), events_task).await;
     servers.cancel();
@@ -186,14 +195,19 @@ async fn complain(synced: &Synced) {
     }
 }
 
-fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(client: &Client, namespace: Option<&str>) -> Api<K> {
+pub(crate) fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(client: &Client, namespace: Option<&str>) -> Api<K> {
     match namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     }
 }
 
-fn start_watches(context: &Arc<Context>, manager: &Arc<Manager>, synced: &Synced) -> Vec<tokio::task::JoinHandle<()>> {
+fn start_watches(
+    context: &Arc<Context>,
+    manager: &Arc<Manager<LogProcessor>>,
+    storages: &Arc<Manager<LogStorage>>,
+    synced: &Synced,
+) -> Vec<tokio::task::JoinHandle<()>> {
     let client = &context.client;
     let namespace = context.config.namespace.as_deref();
     let all = watcher::Config::default;
@@ -201,13 +215,21 @@ fn start_watches(context: &Arc<Context>, manager: &Arc<Manager>, synced: &Synced
     let stop = || context.stop.clone();
     let mut tasks = Vec::new();
 
-    let (ctx, woken) = (context.clone(), manager.clone());
+    let (ctx, woken, stores) = (context.clone(), manager.clone(), storages.clone());
     tasks.push(follow::<Pod>("Pod", api(client, namespace), all(), synced, stop(), move |change| {
-        let concerned = match change {
-            Change::Applied(pod) => ctx.index.write().apply_pod(PodView::from(&pod)),
-            Change::Deleted(pod) => ctx.index.write().delete_pod(&pod.namespace, &pod.name),
+        let (concerned, stored) = match change {
+            Change::Applied(pod) => {
+                let view = PodView::from(&pod);
+                let stored = ctx.storages.write().apply_pod(&view);
+                (ctx.index.write().apply_pod(view), stored)
+            }
+            Change::Deleted(pod) => {
+                let stored = ctx.storages.write().delete_pod(&pod.namespace, &pod.name);
+                (ctx.index.write().delete_pod(&pod.namespace, &pod.name), stored)
+            }
         };
         woken.wake(&concerned);
+        stores.wake(stored.as_slice());
     }));
     let (ctx, woken) = (context.clone(), manager.clone());
     tasks.push(follow::<Deployment>("Deployment", api(client, namespace), ours(), synced, stop(), move |change| {
@@ -225,13 +247,15 @@ fn start_watches(context: &Arc<Context>, manager: &Arc<Manager>, synced: &Synced
         };
         woken.wake(&concerned);
     }));
-    let (ctx, woken) = (context.clone(), manager.clone());
+    let (ctx, woken, stores) = (context.clone(), manager.clone(), storages.clone());
     tasks.push(follow::<PartialObjectMeta<ConfigMap>>("ConfigMap", api(client, namespace), all(), synced, stop(), move |change| {
-        let map = match &change {
-            Change::Applied(map) => object_ref(&map.metadata),
-            Change::Deleted(map) => map.clone(),
+        let (map, stored) = match &change {
+            Change::Applied(map) => (object_ref(&map.metadata), ctx.storages.write().apply_own(ObjectKind::ConfigMap.as_str(), &map.metadata)),
+            Change::Deleted(map) => (map.clone(), ctx.storages.write().delete_own(ObjectKind::ConfigMap.as_str(), map)),
         };
         ctx.policies.config_map_changed(&map);
+        ctx.tables.config_map_changed(&map);
+        stores.wake(stored.as_slice());
         woken.wake(&own(&ctx, ObjectKind::ConfigMap, change));
     }));
     let (ctx, woken) = (context.clone(), manager.clone());
@@ -260,6 +284,17 @@ fn start_watches(context: &Arc<Context>, manager: &Arc<Manager>, synced: &Synced
         }
         Change::Deleted(gone) => ctx.policies.delete(&gone),
     }));
+    let ctx = context.clone();
+    tasks.push(follow::<DeserializeGuard<RoutingTable>>("RoutingTable", api(client, namespace), all(), synced, stop(), move |change| match change {
+        Change::Applied(guarded) => {
+            if let Some((object, table)) = parsed(guarded)
+                && let Some(entry) = ctx.tables.apply(object, table)
+            {
+                tokio::spawn(routing::actor::run(ctx.clone(), entry));
+            }
+        }
+        Change::Deleted(gone) => ctx.tables.delete(&gone),
+    }));
     let woken = manager.clone();
     tasks.push(follow::<DeserializeGuard<LogProcessor>>("LogProcessor", api(client, namespace), all(), synced, stop(), move |change| match change {
         Change::Applied(guarded) => {
@@ -273,7 +308,7 @@ fn start_watches(context: &Arc<Context>, manager: &Arc<Manager>, synced: &Synced
 }
 
 /// An object of ours, or a line in the log when it does not parse: it must not stop the others.
-fn parsed<K: Resource<DynamicType = ()>>(guarded: DeserializeGuard<K>) -> Option<(ObjectRef, K)> {
+pub(crate) fn parsed<K: Resource<DynamicType = ()>>(guarded: DeserializeGuard<K>) -> Option<(ObjectRef, K)> {
     match guarded.0 {
         Ok(mut object) => {
             // Never read, and a third of a typical object.

@@ -157,7 +157,7 @@ pub struct WorkloadView {
     pub labels: Labels,
     /// Those of its annotations that are Weir's.
     pub annotations: Labels,
-    /// Configuration hash of its pod template.
+    /// Configuration hash that its pods were given.
     pub config_hash: Option<String>,
     /// uid of the controller that owns it.
     pub owner: Option<String>,
@@ -182,7 +182,8 @@ impl From<&Deployment> for WorkloadView {
         view.ready = count(status.ready_replicas);
         view.updated = count(status.updated_replicas);
         view.available = count(status.available_replicas);
-        view.config_hash = config_hash(spec.template.metadata.as_ref());
+        // Pods that read their configuration anew have a template that does not name it.
+        view.config_hash = config_hash(spec.template.metadata.as_ref()).or_else(|| config_hash(Some(&object.metadata)));
         view.selector = (&spec.selector).into();
         let stalled = |kind: &str, reason: Option<&str>, status: &str| {
             (kind == "Progressing" && status == "False") || (kind == "ReplicaFailure" && status == "True" && reason.is_some())
@@ -291,7 +292,7 @@ pub struct PodView {
     pub cordoned: Option<UnixMs>,
     /// It is marked as drained.
     pub marked: bool,
-    /// Configuration hash of the template that it was made from.
+    /// Configuration hash of the template that it was made from, or that it was told to read anew.
     pub config_hash: Option<String>,
 }
 

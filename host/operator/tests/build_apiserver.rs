@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::process::Stdio;
 use weir_cluster::{Level, TestNamespace, shared};
 use weir_crds::LogProcessor;
-use weir_operator::build::{ConfigHash, Deploy, Inputs, Object, Valid, adoption_patch, covers, objects, validate, validation_job};
+use weir_operator::build::{ConfigHash, Deploy, Inputs, Object, Routing, Valid, adoption_patch, covers, objects, validate, validation_job};
 
 fn valid(namespace: &str, engine: Value) -> Valid {
     let processor: LogProcessor = serde_json::from_value(json!({
@@ -18,7 +18,7 @@ fn valid(namespace: &str, engine: Value) -> Valid {
         "spec": { "engine": engine, "replicas": { "min": 1, "max": 10 } },
     }))
     .unwrap();
-    validate(&processor).unwrap()
+    validate(&processor, Routing::Nowhere).unwrap()
 }
 
 /// Server-side apply as the operator makes it, without effect unless asked for; the object as the
@@ -115,7 +115,8 @@ fn the_api_server_takes_every_object_and_keeps_what_was_asked_for(#[case] engine
     let namespace = TestNamespace::create(cluster, "build").unwrap();
     let valid = valid(namespace.name(), engine);
     let good: ConfigHash = "0123456789ab".parse().unwrap();
-    let inputs = Inputs { replicas: 3, deploy: Deploy::Desired, last_good: Some(&good), rolled_back: None, agent_image, operator_version: "1.2.3" };
+    let inputs =
+        Inputs { replicas: 3, deploy: Deploy::Desired, last_good: Some(&good), rolled_back: None, given_at: 1_000, agent_image, operator_version: "1.2.3" };
     let desired = objects(&valid, &inputs);
     let job = validation_job(&valid, "1.2.3");
     let all: Vec<&Object> = desired.in_order().chain(&job).collect();

@@ -7,22 +7,16 @@ use axum::Router;
 use axum::routing::post;
 use rstest::rstest;
 use serde_json::{Value, json};
-use std::net::{Ipv4Addr, TcpListener as StdListener};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::net::Ipv4Addr;
 use std::time::Duration;
+use support::{DEADLINE, Running, check, exchange, free_port, mount, post_logs};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use weir_cluster::{Part, cache, eventually};
+use tokio::net::TcpListener;
+use weir_cluster::eventually;
 use weir_crds::LogProcessor;
-use weir_operator::build::{Revision, Valid, validate};
+use weir_operator::build::{Routing, Valid, validate};
 
-const DEADLINE: Duration = Duration::from_secs(30);
-
-fn otelcol() -> PathBuf {
-    cache::program(Part::Otelcol).unwrap()
-}
+mod support;
 
 fn valid(collector: Value) -> Valid {
     let processor: LogProcessor = serde_json::from_value(json!({
@@ -31,19 +25,7 @@ fn valid(collector: Value) -> Valid {
         "spec": { "engine": { "otelCollector": collector }, "replicas": { "max": 3 } },
     }))
     .unwrap();
-    validate(&processor).unwrap()
-}
-
-/// Writes a revision's configuration as its ConfigMap would be mounted.
-fn mount(folder: &Path, revision: &Revision) -> PathBuf {
-    let path = folder.join("config.yaml");
-    std::fs::write(&path, revision.yaml()).unwrap();
-    path
-}
-
-fn check(path: &Path) -> Result<(), String> {
-    let output = Command::new(otelcol()).arg("validate").arg(format!("--config={}", path.display())).output().unwrap();
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+    validate(&processor, Routing::Nowhere).unwrap()
 }
 
 fn gateway() -> Value {
@@ -108,46 +90,12 @@ fn a_collector_refuses_what_it_would_have_refused_anyway_and_says_why() {
     assert!(why.contains("no_such_setting"), "{why}");
 }
 
-/// A collector that ends with the test.
-struct Running(Child);
-
-impl Running {
-    fn start(config: &Path, log: &Path) -> Self {
-        let log = std::fs::File::create(log).unwrap();
-        let config = format!("--config={}", config.display());
-        Self(Command::new(otelcol()).arg(config).stdout(Stdio::null()).stderr(log).spawn().unwrap())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-fn free_port() -> u16 {
-    StdListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
-/// One HTTP exchange; status line, headers and body, or nothing when nobody answers.
-async fn exchange(port: u16, request: &str) -> Option<String> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok()?;
-    stream.write_all(request.as_bytes()).await.ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.ok()?;
-    Some(answer)
-}
-
 async fn metrics(port: u16) -> Option<String> {
     exchange(port, "GET /metrics HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n").await
 }
 
 async fn send_a_record(port: u16) -> Option<String> {
-    let body = json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [{ "body": { "stringValue": "hello" } }] }] }] }).to_string();
-    let request =
-        format!("POST /v1/logs HTTP/1.1\r\nHost: pod\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
-    exchange(port, &request).await
+    post_logs(port, &json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [{ "body": { "stringValue": "hello" } }] }] }] })).await
 }
 
 #[tokio::test]
@@ -173,7 +121,7 @@ async fn a_collector_is_held_by_its_agent_until_its_queue_is_empty_and_says_what
         },
     }));
     let revision = valid.revision().unwrap();
-    let _collector = Running::start(&mount(folder.path(), revision), &folder.path().join("log"));
+    let _collector = Running::collector(&mount(folder.path(), revision), &folder.path().join("log"));
 
     eventually("a record is taken", DEADLINE, async || Ok(send_a_record(receiver).await.filter(|answer| answer.starts_with("HTTP/1.1 200")))).await.unwrap();
     let seen = eventually("the record waits in the queue", DEADLINE, async || {
@@ -197,6 +145,7 @@ async fn a_collector_is_held_by_its_agent_until_its_queue_is_empty_and_says_what
             grace_seconds: 60,
             patience_seconds: 60,
             quiet_seconds: 2,
+            reload: None,
         },
     ));
     let began = std::time::Instant::now();

@@ -1,9 +1,10 @@
-//! Write a scaling policy for Weir as an ordinary Rust function.
+//! Write a policy for Weir as an ordinary Rust function.
 //!
-//! A policy answers one question: how many replicas? It is a pure function of what it is handed,
+//! A scaling policy answers one question: how many replicas? A placement policy ([`placement`]) says which
+//! node of a store owns which partition. Either is a pure function of what it is handed,
 //! so it is tested with `cargo test` like any other function and needs no cluster and no Wasm for
 //! that. This crate does the rest: it reads params and state, describes the policy to the host, and
-//! exports the component's interface (`wit/scaling.wit`) when compiled for `wasm32-unknown-unknown`.
+//! exports the component's interface (`wit/`) when compiled for `wasm32-unknown-unknown`.
 //!
 //! ```
 //! use weir_policy::prelude::*;
@@ -47,6 +48,7 @@
 //! | [`params`] | typed params, and their JSON Schema from the same few lines |
 //! | [`state`] | typed, versioned, bounded state from one decision to the next |
 //! | [`policy`] | the trait behind [`scaling!`], and a whole call from bytes to bytes |
+//! | [`placement`] | the same for placement policies |
 //! | [`testing`] | inputs for tests, made in one line |
 //! | `bindings` | the component's interface, generated from `wit/`; in Wasm only |
 //! | `memory` | an allocator for one call; in Wasm only |
@@ -61,6 +63,7 @@ mod macros;
 #[cfg(target_arch = "wasm32")]
 mod memory;
 pub mod params;
+pub mod placement;
 pub mod policy;
 pub mod proposal;
 pub mod state;

@@ -1,4 +1,4 @@
-//! The two macros that a policy is made with.
+//! The macros that a policy is made with.
 
 /// Declares the params of a policy: a struct with a default and a doc comment for each field, and
 /// the JSON Schema that the host checks manifests against.
@@ -110,6 +110,58 @@ macro_rules! scaling {
         mod weir_component {
             type Component = $crate::bindings::Component<super::Policy>;
             $crate::bindings::export!(Component with_types_in $crate::bindings);
+        }
+    };
+}
+
+/// Makes a function a placement policy: the type `Policy`, which implements
+/// [`PlacementPolicy`](crate::placement::PlacementPolicy), and, when compiled for Wasm, the exports of the
+/// world `placement-policy`.
+///
+/// The version is the crate's own. `state:` may be left out. Use it once in a crate, at its root.
+#[macro_export]
+macro_rules! placement {
+    (
+        name: $name:literal,
+        summary: $summary:literal,
+        params: $params:ty,
+        decide: $decide:path $(,)?
+    ) => {
+        $crate::placement! { name: $name, summary: $summary, params: $params, state: (), decide: $decide }
+    };
+    (
+        name: $name:literal,
+        summary: $summary:literal,
+        params: $params:ty,
+        state: $state:ty,
+        decide: $decide:path $(,)?
+    ) => {
+        #[doc = $summary]
+        #[derive(Clone, Copy, Debug)]
+        pub struct Policy;
+
+        impl $crate::placement::PlacementPolicy for Policy {
+            type Params = $params;
+            type State = $state;
+
+            fn describe() -> $crate::placement::Description {
+                $crate::placement::Description { name: $name, version: ::core::env!("CARGO_PKG_VERSION"), summary: $summary }
+            }
+
+            fn decide(
+                input: &$crate::placement::Input,
+                params: &Self::Params,
+                state: Self::State,
+            ) -> ::core::result::Result<$crate::placement::Placement<Self::State>, $crate::proposal::Refusal> {
+                $decide(input, params, state)
+            }
+        }
+
+        #[cfg(target_arch = "wasm32")]
+        #[allow(unsafe_code, missing_docs)]
+        mod weir_component {
+            type Component = $crate::bindings::placement::Component<super::Policy>;
+            $crate::bindings::placement::export_placement!(Component with_types_in $crate::bindings::placement);
         }
     };
 }

@@ -62,9 +62,7 @@ impl<S> Proposal<S> {
     /// Adds a number that took part. One that is not finite says nothing and is left out, as is
     /// each beyond [`MAX_NUMBERS`].
     pub fn number(mut self, name: &str, value: f64, unit: &str) -> Self {
-        if value.is_finite() && self.numbers.len() < MAX_NUMBERS {
-            self.numbers.push(Number { name: name.into(), value, unit: unit.into() });
-        }
+        add_number(&mut self.numbers, name, value, unit);
         self
     }
 
@@ -107,7 +105,13 @@ impl Refusal {
     }
 }
 
-fn cut(mut sentence: String) -> String {
+pub(crate) fn add_number(numbers: &mut Vec<Number>, name: &str, value: f64, unit: &str) {
+    if value.is_finite() && numbers.len() < MAX_NUMBERS {
+        numbers.push(Number { name: name.into(), value, unit: unit.into() });
+    }
+}
+
+pub(crate) fn cut(mut sentence: String) -> String {
     if let Some((end, _)) = sentence.char_indices().nth(MAX_SENTENCE) {
         sentence.truncate(end);
     }

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`decide`] | what one decision costs, beside the same rule in plain Rust and as a gRPC scaler |
 //! | [`scaler`] | that gRPC scaler: KEDA's protocol, in a process of its own |
+//! | [`place`] | what one decision about owners of partitions costs |
 //! | [`swap`] | exchanging a policy while 10,000 decisions a second are made with it |
 //! | [`fairness`] | what one namespace notices of another one's slow policies |
 //! | [`idle`] | a process that loads a thousand policies and does nothing else |
@@ -18,6 +19,7 @@ mod fairness;
 mod fleet;
 mod idle;
 mod machine;
+mod place;
 mod policies;
 mod report;
 mod scaler;
@@ -45,6 +47,8 @@ struct Cli {
 enum Part {
     /// One decision: alone, among a thousand policies, in two threads, and its peers.
     Decide,
+    /// Owners for ten thousand partitions on five hundred nodes.
+    Place,
     /// Exchanging a policy under load, and a start with a thousand policies.
     Swap,
     /// A quiet namespace beside one whose policies use their whole deadline.
@@ -89,6 +93,7 @@ fn measure(part: &Part, quick: bool) -> Result<()> {
     let mut report = Report::new();
     let done = match part {
         Part::Decide => decide::run(&mut report, quick),
+        Part::Place => place::run(&mut report, quick),
         Part::Swap => swap::run(&mut report, quick),
         Part::Fairness => fairness::run(&mut report, quick),
         Part::Fleet(args) => fleet::run(&mut report, args, quick),
@@ -101,6 +106,7 @@ fn measure(part: &Part, quick: bool) -> Result<()> {
 
 fn all(report: &mut Report, args: &fleet::Args, quick: bool) -> Result<()> {
     decide::run(report, quick)?;
+    place::run(report, quick)?;
     swap::run(report, quick)?;
     fairness::run(report, quick)?;
     fleet::run(report, args, quick)

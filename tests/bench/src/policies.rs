@@ -8,7 +8,7 @@ use weir_core::ids::{ObjectRef, UnixMs};
 use weir_core::scaling::{Capacity, Objectives, Replicas, ScalingInput};
 use weir_core::window::{Series, Window};
 use weir_engine::source::builtin::builtin;
-use weir_engine::{CacheConfig, Candidate, Compiler, Engine, EngineConfig, Limits, Policy, Program, Wasi};
+use weir_engine::{CacheConfig, Candidate, Compiler, Engine, EngineConfig, Limits, Policy, PolicyKind, Program, Wasi};
 
 /// Samples of each series.
 pub(crate) const POINTS: u32 = 60;
@@ -33,7 +33,15 @@ pub(crate) fn variant(component: &[u8], number: u32) -> Bytes {
 
 /// A candidate with default params and limits.
 pub(crate) fn candidate(name: &str, bytes: Bytes) -> Candidate {
-    Candidate { object: ObjectRef::new("bench", name), bytes, digest: None, params: serde_json::Value::Null, limits: Limits::default(), wasi: Wasi::Deny }
+    Candidate {
+        object: ObjectRef::new("bench", name),
+        kind: PolicyKind::Scaling,
+        bytes,
+        digest: None,
+        params: serde_json::Value::Null,
+        limits: Limits::default(),
+        wasi: Wasi::Deny,
+    }
 }
 
 /// An engine with the defaults of the operator.

@@ -56,7 +56,15 @@ pub fn component(name: &str) -> Result<Vec<u8>> {
 pub fn apply_crds(cluster: &Cluster) -> Result<()> {
     let kubectl = cluster.kubectl();
     kubectl.apply(&weir_crds::yaml()?)?;
-    kubectl.run(["wait", "--for=condition=Established", "--timeout=30s", "crd/logprocessors.weir.dev", "crd/wasmpolicies.weir.dev"])?;
+    kubectl.run([
+        "wait",
+        "--for=condition=Established",
+        "--timeout=30s",
+        "crd/logprocessors.weir.dev",
+        "crd/logstorages.weir.dev",
+        "crd/routingtables.weir.dev",
+        "crd/wasmpolicies.weir.dev",
+    ])?;
     Ok(())
 }
 

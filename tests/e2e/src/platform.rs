@@ -69,7 +69,15 @@ pub fn install(cluster: &Cluster) -> Result<InCluster> {
     for items in [first, rest] {
         kubectl.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string())?;
     }
-    kubectl.run(["wait", "--for=condition=Established", "--timeout=30s", "crd/logprocessors.weir.dev", "crd/wasmpolicies.weir.dev"])?;
+    kubectl.run([
+        "wait",
+        "--for=condition=Established",
+        "--timeout=30s",
+        "crd/logprocessors.weir.dev",
+        "crd/logstorages.weir.dev",
+        "crd/routingtables.weir.dev",
+        "crd/wasmpolicies.weir.dev",
+    ])?;
     let operator = InCluster::of(cluster);
     operator.wait_ready()?;
     Ok(operator)

@@ -2,33 +2,16 @@
 //! the API server. As a plugin of kubectl (the program under the name `kubectl-weir`), it is `kubectl weir
 //! policy …`. A word is written into the spec, so whoever reads the object sees it; the operator acts.
 
-use super::print;
+use crate::cluster::{Args, blocking};
+use crate::print;
 use anyhow::{Context as _, bail};
 use kube::api::{Patch, PatchParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::Api;
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use weir_crds::WasmPolicy;
 use weir_crds::conditions::kind;
 use weir_crds::wasm_policy::{OnTrial, Strategy, TrialOutcome};
-
-/// Which WasmPolicy.
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// Name of the WasmPolicy.
-    name: String,
-    /// Its namespace; without it that of the kubeconfig's context.
-    #[arg(long, short)]
-    namespace: Option<String>,
-    /// Kubeconfig file; without it the one that kubectl uses.
-    #[arg(long)]
-    kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig.
-    #[arg(long)]
-    context: Option<String>,
-}
 
 /// What a person says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,29 +24,13 @@ pub(crate) enum Word {
     RollBack,
 }
 
-async fn api(args: &Args) -> anyhow::Result<Api<WasmPolicy>> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
-    let config = match &args.kubeconfig {
-        Some(path) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
-        None if args.context.is_some() => Config::from_kubeconfig(&options).await?,
-        None => Config::infer().await?,
-    };
-    let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    Ok(Api::namespaced(Client::try_from(config)?, &namespace))
-}
-
-fn blocking<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
-}
-
 async fn find(api: &Api<WasmPolicy>, name: &str) -> anyhow::Result<WasmPolicy> {
     api.get_opt(name).await?.with_context(|| format!("there is no WasmPolicy {name} in this namespace: see `kubectl get wasmpolicies -A`"))
 }
 
 /// Prints what runs, what is on trial, and how earlier trials ended.
 pub(crate) fn status(args: &Args) -> anyhow::Result<ExitCode> {
-    let policy = blocking(async { find(&api(args).await?, &args.name).await })?;
+    let policy = blocking(async { find(&args.api().await?, &args.name).await })?;
     print(&told(&policy)?);
     Ok(ExitCode::SUCCESS)
 }
@@ -114,7 +81,7 @@ fn short(digest: &str) -> String {
 /// Writes a word into the spec.
 pub(crate) fn say(args: &Args, word: Word) -> anyhow::Result<ExitCode> {
     blocking(async {
-        let api = api(args).await?;
+        let api = args.api().await?;
         let policy = find(&api, &args.name).await?;
         let digest = meant(&policy, word)?;
         let (field, other) = if word == Word::Promote { ("promote", "abort") } else { ("abort", "promote") };

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 use weir_core::ids::{Digest, ObjectRef};
-use weir_engine::{Candidate, Engine, EngineConfig, Limits, LoadError, Policy, StageTimes, Wasi};
+use weir_engine::{Candidate, Engine, EngineConfig, Limits, LoadError, Policy, PolicyKind, StageTimes, Wasi};
 
 /// Options that say which limits a call has.
 #[derive(Clone, Copy, clap::Args)]
@@ -107,7 +107,8 @@ impl Component {
     /// # Errors
     /// Which gate refused it, and why.
     pub(crate) fn load(&self, params: serde_json::Value, limits: Limits, wasi: Wasi, digest: Option<Digest>) -> (Result<Arc<Policy>, LoadError>, StageTimes) {
-        let candidate = Candidate { object: ObjectRef::new("local", &self.name), bytes: self.shipped.clone(), digest, params, limits, wasi };
+        let (object, kind) = (ObjectRef::new("local", &self.name), PolicyKind::Scaling);
+        let candidate = Candidate { object, kind, bytes: self.shipped.clone(), digest, params, limits, wasi };
         let loading = self.engine.load_blocking(&candidate, &[]);
         if let Ok(policy) = &loading.result {
             self.last.replace(Some(policy.clone()));

@@ -28,6 +28,8 @@ mod run;
 mod series;
 mod test;
 
+use crate::cluster::Args;
+use crate::print;
 use crate::supply;
 use std::process::ExitCode;
 
@@ -57,13 +59,13 @@ pub(crate) enum Command {
     /// Pull a policy from an OCI registry, and check who signed it.
     Pull(supply::PullArgs),
     /// Print what a WasmPolicy of a cluster runs, what is on trial, and how trials ended.
-    Status(cluster::Args),
+    Status(Args),
     /// Have the module on trial take over now, or the one that was dropped last.
-    Promote(cluster::Args),
+    Promote(Args),
     /// Drop the module on trial.
-    Abort(cluster::Args),
+    Abort(Args),
     /// Drop the module that runs; the one before takes over.
-    Rollback(cluster::Args),
+    Rollback(Args),
 }
 
 /// The policy is at fault, not the command: exit code 1.
@@ -99,10 +101,4 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         eprintln!("weir: {error:#}");
         Ok(ExitCode::from(if error.is::<AtFault>() { 1 } else { 2 }))
     })
-}
-
-/// Prints lines to standard output; a reader that closes early (`| head`) is no fault.
-fn print(text: &str) {
-    use std::io::Write as _;
-    let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -18,7 +18,7 @@ use weir_core::scaling::ScalingPolicy as _;
 use weir_engine::source::oci::artifact::{CONFIG, LAYER};
 use weir_engine::source::oci::{OciAccess, OciRequest};
 use weir_engine::verify::cosign::{SIGNATURE_ANNOTATION, SIMPLE_SIGNING};
-use weir_engine::{Candidate, Engine, EngineConfig, Limits, LoadError, Wasi};
+use weir_engine::{Candidate, Engine, EngineConfig, Limits, LoadError, PolicyKind, Wasi};
 
 /// Time for a registry to take a connection, and longest silence after that.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -79,6 +79,7 @@ fn describe(name: &str, module: &[u8]) -> anyhow::Result<Option<BTreeMap<String,
     let engine = Engine::new(EngineConfig { concurrent_instances: 1, ..EngineConfig::default() })?;
     let candidate = Candidate {
         object: ObjectRef::new("local", name),
+        kind: PolicyKind::Scaling,
         bytes: module.to_vec().into(),
         digest: None,
         params: serde_json::Value::Null,

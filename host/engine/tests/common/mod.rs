@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use weir_core::ids::{Digest, ObjectRef, UnixMs};
 use weir_core::scaling::{Capacity, Invocation, Objectives, Outcome, Replicas, ScalingInput, ScalingPolicy};
 use weir_core::window::{Series, Window};
-use weir_engine::{Candidate, Engine, EngineConfig, Limits, LoadError, Policy, Wasi};
+use weir_engine::{Candidate, Engine, EngineConfig, Limits, LoadError, Policy, PolicyKind, Wasi};
 
 /// The contract.
 pub(crate) const WIT: &str = include_str!("../../../../wit/scaling.wit");
@@ -174,6 +174,7 @@ pub(crate) fn engine() -> Engine {
 pub(crate) fn candidate(bytes: &Bytes) -> Candidate {
     Candidate {
         object: ObjectRef::new("test", "policy"),
+        kind: PolicyKind::Scaling,
         bytes: bytes.clone(),
         digest: None,
         params: serde_json::Value::Null,

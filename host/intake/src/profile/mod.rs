@@ -152,8 +152,8 @@ pub(crate) enum Column {
     Query(String),
 }
 
-/// Wanted metrics and the series that they make.
-#[derive(Clone, Debug)]
+/// Wanted metrics and the series that they make. The default wants none.
+#[derive(Clone, Debug, Default)]
 pub struct Profile {
     by_name: HashMap<String, Vec<Binding>>,
     bindings: Vec<Vec<Binding>>,
@@ -171,7 +171,7 @@ impl Profile {
     /// # Errors
     /// [`ProfileError`] when `extra` makes no sense.
     pub fn otel_collector(options: &OtelOptions, extra: &[SeriesSpec]) -> Result<Self, ProfileError> {
-        let mut profile = Self::empty();
+        let mut profile = Self::default();
         otel::define(&mut profile, options);
         profile.extend(extra)
     }
@@ -181,7 +181,7 @@ impl Profile {
     /// # Errors
     /// [`ProfileError`] when `series` makes no sense.
     pub fn custom(series: &[SeriesSpec]) -> Result<Self, ProfileError> {
-        Self::empty().extend(series)
+        Self::default().extend(series)
     }
 
     /// Names and units in the order of the window's columns.
@@ -204,6 +204,15 @@ impl Profile {
         !self.fields.is_empty()
     }
 
+    /// The field of a series that is a gauge of pods.
+    pub(crate) fn gauge(&self, series: &str) -> Option<u16> {
+        let at = self.names.iter().position(|known| known.name == series)?;
+        match self.columns.get(at)? {
+            Column::Field(field) => self.fields.get(usize::from(*field)).filter(|found| found.kind == Kind::Gauge).map(|_| *field),
+            _ => None,
+        }
+    }
+
     /// The number under which the parser reports a metric.
     pub(crate) fn wanted(&self, name: &str) -> Option<u32> {
         self.ids.get(name).copied()
@@ -216,19 +225,6 @@ impl Profile {
     /// How many of the first columns are the engine's own.
     pub(crate) fn own_columns(&self) -> usize {
         if self.otel.is_some() { otel::COLUMNS } else { 0 }
-    }
-
-    fn empty() -> Self {
-        Self {
-            by_name: HashMap::new(),
-            bindings: Vec::new(),
-            ids: HashMap::new(),
-            fields: Vec::new(),
-            names: Vec::new(),
-            columns: Vec::new(),
-            otel: None,
-            info_labels: Vec::new(),
-        }
     }
 
     fn extend(mut self, extra: &[SeriesSpec]) -> Result<Self, ProfileError> {

@@ -13,7 +13,6 @@
 //!
 //! A part that is not written out but taken from elsewhere (`receivers: ${file:…}`) is left as it is.
 
-use super::revision::{ConfigHash, INFO_LABEL};
 use super::valid::{Invalid, Notice};
 use super::{Port, ports, shape, telemetry};
 use serde_json::{Map, Value, json};
@@ -40,6 +39,8 @@ pub struct Facts {
     pub queue_unit: QueueUnit,
     /// Longest time in milliseconds that a batch processor holds a record.
     pub batch_ms: u64,
+    /// It holds a routing table, and so will change often.
+    pub routed: bool,
 }
 
 /// The extension `health_check`.
@@ -56,7 +57,7 @@ pub struct Health {
 impl Facts {
     /// Reads a configuration that was rewritten.
     pub(super) fn of(config: &Map<String, Value>, notices: &mut Vec<Notice>) -> Self {
-        Self { ports: ports::of(config, notices), health: health(config), queue_unit: queue_unit(config), batch_ms: batch_ms(config) }
+        Self { ports: ports::of(config, notices), health: health(config), queue_unit: queue_unit(config), batch_ms: batch_ms(config), routed: routed(config) }
     }
 }
 
@@ -98,14 +99,14 @@ pub(super) fn rewrite(spec: &OtelCollector) -> Result<(Map<String, Value>, Vec<N
     Ok((config, notices))
 }
 
-/// Puts the hash into the configuration, so that the collector's own metrics carry it.
-pub(super) fn stamp(config: &mut Map<String, Value>, hash: &ConfigHash) {
+/// Puts a resource attribute into the configuration that the collector's own metrics carry.
+pub(super) fn stamp(config: &mut Map<String, Value>, name: &str, value: &str) {
     let Some(resource) = nested(config, &["service", "telemetry", "resource"]) else { return };
     // Newer collectors also read attributes as a list of names and values.
     if let Some(attributes) = resource.get_mut("attributes").and_then(Value::as_array_mut) {
-        attributes.push(json!({ "name": INFO_LABEL, "value": hash.as_ref() }));
+        attributes.push(json!({ "name": name, "value": value }));
     } else {
-        resource.insert(INFO_LABEL.to_owned(), json!(hash.as_ref()));
+        resource.insert(name.to_owned(), json!(value));
     }
 }
 
@@ -148,6 +149,10 @@ pub(super) fn default(object: &mut Map<String, Value>, key: &str, value: Value) 
         object.insert(key.to_owned(), value);
     }
     absent
+}
+
+fn routed(config: &Map<String, Value>) -> bool {
+    config.get("connectors").and_then(Value::as_object).is_some_and(|connectors| connectors.contains_key(super::routing::ENTRY))
 }
 
 /// The first `health_check` that is switched on and can be reached from outside.

@@ -101,7 +101,7 @@ fn a_level_of_the_users_own_stays_and_gets_no_views() {
 #[case(json!({ "attributes": [] }), json!({ "attributes": [{ "name": "weir.config.hash", "value": "0123456789ab" }] }))]
 fn the_hash_joins_the_users_own_attributes(#[case] resource: Value, #[case] expected: Value) {
     let mut config = json!({ "service": { "telemetry": { "resource": resource } } }).as_object().unwrap().clone();
-    stamp(&mut config, &"0123456789ab".parse().unwrap());
+    stamp(&mut config, "weir.config.hash", "0123456789ab");
     assert_eq!(config["service"]["telemetry"]["resource"], expected);
 }
 

@@ -101,7 +101,8 @@ const SUFFIXES: [(&str, f64); 15] = [
     ("E", 1e18),
 ];
 
-fn quantity(json: &Value) -> Option<f64> {
+/// A quantity as a number.
+pub(crate) fn quantity(json: &Value) -> Option<f64> {
     match json {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.parse().ok().or_else(|| {

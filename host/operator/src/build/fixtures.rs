@@ -1,6 +1,6 @@
 //! LogProcessors for the tests of this module.
 
-use super::valid::{Owner, Valid, validate};
+use super::valid::{Owner, Routing, Valid, validate};
 use serde_json::{Value, json};
 use weir_crds::LogProcessor;
 use weir_crds::log_processor::OtelCollector;
@@ -58,9 +58,9 @@ pub(super) fn with_engine(engine: Value) -> LogProcessor {
 pub(super) fn valid_collector(change: impl FnOnce(&mut Value)) -> Valid {
     let mut engine = serde_json::to_value(otlp()).unwrap();
     change(&mut engine);
-    validate(&with_engine(json!({ "otelCollector": engine }))).unwrap()
+    validate(&with_engine(json!({ "otelCollector": engine })), Routing::Nowhere).unwrap()
 }
 
 pub(super) fn valid_template(template: Value) -> Valid {
-    validate(&with_engine(json!({ "template": template }))).unwrap()
+    validate(&with_engine(json!({ "template": template })), Routing::Nowhere).unwrap()
 }

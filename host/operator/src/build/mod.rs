@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`valid`], [`measure`] | the border: the spec as a type that later steps trust |
 //! | [`collector`], `shape`, `telemetry`, `ports`, `yaml` | what Weir adds to a collector's configuration and reads from it |
+//! | [`routing`] | a compiled routing table as part of a configuration |
 //! | [`revision`] | one state of `engine.otelCollector`, named by its hash |
 //! | [`mod@objects`], `pod`, [`names`] | every object that should exist, ready for server-side apply |
 //! | [`check`] | the collector's own check of a configuration, as a Job |
@@ -22,10 +23,11 @@ pub mod covers;
 pub mod measure;
 pub mod names;
 pub mod objects;
-mod pod;
+pub(crate) mod pod;
 mod ports;
 pub mod revision;
 pub mod rollout;
+pub mod routing;
 mod shape;
 mod telemetry;
 pub mod valid;
@@ -34,12 +36,16 @@ mod yaml;
 pub use check::{CheckOutcome, check_outcome, validation_job};
 pub use covers::covers;
 pub use measure::{PromAuth, ValidMetrics, ValidPrometheus, ValidScrape};
-pub use names::{ANNOTATION_LAST_GOOD, ANNOTATION_ROLLED_BACK, LABEL_CONFIG_CHECK, check_job_name, config_map_name, service_name, workload_name};
+pub use names::{
+    ANNOTATION_GIVEN_AT, ANNOTATION_LAST_GOOD, ANNOTATION_LIVE, ANNOTATION_ROLLED_BACK, LABEL_CONFIG_CHECK, LABEL_TEMPLATE, check_job_name, config_map_name,
+    service_name, workload_name,
+};
 pub use objects::{Deploy, Desired, Inputs, Object, ObjectKind, adoption_patch, objects};
 pub use ports::Port;
 pub use revision::{ConfigHash, INFO_LABEL, Revision};
 pub use rollout::{Change, Confirmed, Progress, Rejected, State, Step, Verdict, step};
-pub use valid::{Bounds, Invalid, Notice, Owner, Template, Valid, ValidEngine, ValidScaling, validate};
+pub use routing::Routed;
+pub use valid::{Bounds, Invalid, Notice, Owner, Routing, Template, Valid, ValidEngine, ValidScaling, validate};
 
 #[cfg(test)]
 mod fixtures;

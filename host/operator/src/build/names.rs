@@ -11,6 +11,14 @@ pub const LABEL_CONFIG_CHECK: &str = "weir.dev/config-check";
 pub const ANNOTATION_LAST_GOOD: &str = "weir.dev/last-good-config";
 /// Annotation on the Deployment: hash of a revision that was taken back because it failed.
 pub const ANNOTATION_ROLLED_BACK: &str = "weir.dev/rolled-back-config";
+/// Annotation on a Deployment whose pods read their configuration anew, instead of being replaced: Unix
+/// milliseconds at which the configuration that its annotation names was given to them.
+pub const ANNOTATION_GIVEN_AT: &str = "weir.dev/config-given-at";
+/// Label on pods that read their configuration anew, and annotation on their Deployment: hash of the pod
+/// template without what changes with each configuration.
+pub const LABEL_TEMPLATE: &str = "weir.dev/template";
+/// Annotation on a ConfigMap that is changed in place: hash of the configuration that it holds now.
+pub const ANNOTATION_LIVE: &str = "weir.dev/live-config";
 /// Annotation on each object: hash of what Weir last asked for, so that what it no longer asks for
 /// is noticed too and removed.
 pub const ANNOTATION_APPLIED: &str = "weir.dev/applied-hash";
@@ -39,19 +47,30 @@ pub fn config_map_name(processor: &str, hash: &ConfigHash) -> String {
     fit(format!("{processor}-config-{hash}"))
 }
 
+/// The ConfigMap that pods of one template have mounted, and that is changed in place.
+#[must_use]
+pub fn live_config_map_name(processor: &str, template: &ConfigHash) -> String {
+    fit(format!("{processor}-live-{template}"))
+}
+
 /// The Job that checks a revision.
 #[must_use]
 pub fn check_job_name(processor: &str, hash: &ConfigHash) -> String {
     fit(format!("{processor}-check-{hash}"))
 }
 
-/// Cuts a name that is too long, with eight digits of its digest so that it stays unique.
+/// Cuts a name that is too long for any object.
 fn fit(name: String) -> String {
-    if name.len() <= LONGEST {
+    fit_in(name, LONGEST)
+}
+
+/// Cuts a name that is longer than `longest`, with eight digits of its digest so that it stays unique.
+pub(crate) fn fit_in(name: String, longest: usize) -> String {
+    if name.len() <= longest {
         return name;
     }
     let digest = Digest::of(name.as_bytes()).short();
-    let kept: String = name.chars().take(LONGEST - 9).collect();
+    let kept: String = name.chars().take(longest - 9).collect();
     let tail: String = digest.chars().take(8).collect();
     format!("{}-{tail}", kept.trim_end_matches('-'))
 }

@@ -3,7 +3,8 @@
 //! ([`mod@super::covers`]) and applies what differs.
 
 use super::names::{
-    ANNOTATION_APPLIED, ANNOTATION_LAST_GOOD, ANNOTATION_OPERATOR_VERSION, ANNOTATION_ROLLED_BACK, config_map_name, service_name, workload_name,
+    ANNOTATION_APPLIED, ANNOTATION_GIVEN_AT, ANNOTATION_LAST_GOOD, ANNOTATION_LIVE, ANNOTATION_OPERATOR_VERSION, ANNOTATION_ROLLED_BACK, LABEL_TEMPLATE,
+    config_map_name, service_name, workload_name,
 };
 use super::pod::{self, extend};
 use super::revision::{ConfigHash, KEY_CONFIG, KEY_ENGINE, Revision, to_json};
@@ -21,6 +22,8 @@ pub enum ObjectKind {
     ConfigMap,
     /// apps/v1 Deployment.
     Deployment,
+    /// apps/v1 StatefulSet.
+    StatefulSet,
     /// v1 Service.
     Service,
     /// policy/v1 PodDisruptionBudget.
@@ -36,6 +39,7 @@ impl ObjectKind {
         match self {
             Self::ConfigMap => "ConfigMap",
             Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
             Self::Service => "Service",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
             Self::Job => "Job",
@@ -46,6 +50,7 @@ impl ObjectKind {
         match self {
             Self::ConfigMap => k8s_openapi::api::core::v1::ConfigMap::API_VERSION,
             Self::Deployment => k8s_openapi::api::apps::v1::Deployment::API_VERSION,
+            Self::StatefulSet => k8s_openapi::api::apps::v1::StatefulSet::API_VERSION,
             Self::Service => k8s_openapi::api::core::v1::Service::API_VERSION,
             Self::PodDisruptionBudget => k8s_openapi::api::policy::v1::PodDisruptionBudget::API_VERSION,
             Self::Job => k8s_openapi::api::batch::v1::Job::API_VERSION,
@@ -58,6 +63,7 @@ impl ObjectKind {
         match self {
             Self::ConfigMap => ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&()),
             Self::Deployment => ApiResource::erase::<k8s_openapi::api::apps::v1::Deployment>(&()),
+            Self::StatefulSet => ApiResource::erase::<k8s_openapi::api::apps::v1::StatefulSet>(&()),
             Self::Service => ApiResource::erase::<k8s_openapi::api::core::v1::Service>(&()),
             Self::PodDisruptionBudget => ApiResource::erase::<k8s_openapi::api::policy::v1::PodDisruptionBudget>(&()),
             Self::Job => ApiResource::erase::<k8s_openapi::api::batch::v1::Job>(&()),
@@ -89,6 +95,8 @@ pub struct Inputs<'a> {
     pub last_good: Option<&'a ConfigHash>,
     /// From [`super::rollout::Step`].
     pub rolled_back: Option<&'a ConfigHash>,
+    /// Unix milliseconds at which the pods were given what they should run, where they read it anew.
+    pub given_at: i64,
     /// Image of the agent; `None`: collectors run without one.
     pub agent_image: Option<&'a str>,
     /// Version of this program.
@@ -111,6 +119,10 @@ pub enum Deploy<'a> {
 pub struct Desired {
     /// Configuration that the spec asks for. Must exist before its check and before the workload.
     pub config_map: Option<Object>,
+    /// What pods that read their configuration anew have mounted.
+    pub live: Option<Object>,
+    /// Hash of the template of these pods.
+    pub template: Option<ConfigHash>,
     /// The Deployment.
     pub workload: Option<Object>,
     /// The Service in front of its pods.
@@ -124,7 +136,7 @@ pub struct Desired {
 impl Desired {
     /// All of them, in the order in which they are applied.
     pub fn in_order(&self) -> impl Iterator<Item = &Object> {
-        [&self.config_map, &self.workload, &self.service, &self.pod_disruption_budget].into_iter().flatten()
+        [&self.config_map, &self.live, &self.workload, &self.service, &self.pod_disruption_budget].into_iter().flatten()
     }
 }
 
@@ -138,7 +150,7 @@ pub fn objects(valid: &Valid, inputs: &Inputs<'_>) -> Desired {
         ValidEngine::Template(template) => {
             let pod = template_pod(owner, template);
             if !matches!(inputs.deploy, Deploy::Keep) {
-                desired.workload = Some(deployment(owner, pod, inputs));
+                desired.workload = Some(deployment(owner, pod, inputs, None));
             }
             template_ports(template)
         }
@@ -149,7 +161,15 @@ pub fn objects(valid: &Valid, inputs: &Inputs<'_>) -> Desired {
                 Deploy::Earlier(earlier) => Some(earlier),
                 Deploy::Keep => None,
             };
-            desired.workload = deployed.map(|revision| deployment(owner, pod::template(owner, revision, inputs), inputs));
+            if let Some(revision) = deployed {
+                let made = pod::template(owner, revision, inputs, valid.metrics.scrape.is_some());
+                let in_place = made.live.as_ref().map(|(_, template)| (revision.hash(), template));
+                desired.workload = Some(deployment(owner, made.template, inputs, in_place));
+                if let Some((name, template)) = made.live {
+                    desired.live = Some(live_config_map(owner, revision, name));
+                    desired.template = Some(template);
+                }
+            }
             // The Service follows what runs: ports of a configuration that was refused lead nowhere.
             pod::service_ports(deployed.unwrap_or(revision))
                 .iter()
@@ -204,9 +224,23 @@ pub(super) fn config_map(owner: &Owner, revision: &Revision) -> Object {
     object(ObjectKind::ConfigMap, owner, config_map_name(&owner.name, revision.hash()), body)
 }
 
-fn deployment(owner: &Owner, template: Value, inputs: &Inputs<'_>) -> Object {
+/// The ConfigMap that pods have mounted which read their configuration anew. It holds the revision that
+/// is deployed, and is changed in place.
+fn live_config_map(owner: &Owner, revision: &Revision, name: String) -> Object {
+    let body = json!({
+        "metadata": { "annotations": { ANNOTATION_LIVE: revision.hash().as_ref() } },
+        "data": { KEY_CONFIG: revision.yaml() },
+    });
+    object(ObjectKind::ConfigMap, owner, name, body)
+}
+
+/// `in_place` is the revision that pods read anew, and their template; of others the template tells.
+fn deployment(owner: &Owner, template: Value, inputs: &Inputs<'_>, in_place: Option<(&ConfigHash, &ConfigHash)>) -> Object {
     let body = json!({
         "metadata": { "annotations": {
+            names::ANNOTATION_CONFIG_HASH: in_place.map(|(revision, _)| revision.as_ref()),
+            LABEL_TEMPLATE: in_place.map(|(_, template)| template.as_ref()),
+            ANNOTATION_GIVEN_AT: in_place.map(|_| inputs.given_at.to_string()),
             ANNOTATION_LAST_GOOD: inputs.last_good.map(AsRef::<str>::as_ref),
             ANNOTATION_ROLLED_BACK: inputs.rolled_back.map(AsRef::<str>::as_ref),
             ANNOTATION_OPERATOR_VERSION: inputs.operator_version,
@@ -277,18 +311,17 @@ pub(super) fn labels(owner: &Owner) -> Value {
     })
 }
 
-/// Completes a body: its type, name, owner and labels, and the hash of what is asked for.
+/// Completes a body of a LogProcessor: see [`complete`].
 pub(super) fn object(kind: ObjectKind, owner: &Owner, name: String, body: Value) -> Object {
+    complete(kind, &owner.namespace, name, labels(owner), owner.reference(), body)
+}
+
+/// Completes a body: its type, name, labels and owner, and the hash of what is asked for.
+pub(crate) fn complete(kind: ObjectKind, namespace: &str, name: String, mut labels: Value, owner: Value, body: Value) -> Object {
     let mut json = body;
     let mut metadata = json.get("metadata").cloned().unwrap_or_default();
-    let mut labels = self::labels(owner);
     extend(&mut labels, metadata.get("labels").cloned().unwrap_or_default());
-    extend(
-        &mut metadata,
-        json!({
-            "name": name, "namespace": owner.namespace, "labels": labels, "ownerReferences": [owner.reference()],
-        }),
-    );
+    extend(&mut metadata, json!({ "name": name, "namespace": namespace, "labels": labels, "ownerReferences": [owner] }));
     extend(&mut json, json!({ "apiVersion": kind.api_version(), "kind": kind.as_str(), "metadata": metadata }));
     let mut json = pruned(json);
     let asked = asked_for(&json);
@@ -297,7 +330,7 @@ pub(super) fn object(kind: ObjectKind, owner: &Owner, name: String, body: Value)
         extend(&mut annotations, json!({ ANNOTATION_APPLIED: asked.as_ref() }));
         extend(metadata, json!({ "annotations": annotations }));
     }
-    Object { kind, namespace: owner.namespace.clone(), name, json }
+    Object { kind, namespace: namespace.to_owned(), name, json }
 }
 
 /// Hash of what is asked for. Not of the replicas, which change all the time and are compared by

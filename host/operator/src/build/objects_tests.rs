@@ -2,14 +2,22 @@
 
 use super::super::covers::covers;
 use super::super::fixtures::{valid_collector, valid_template, with_engine};
-use super::super::valid::validate;
+use super::super::valid::{Routing, validate};
 use super::*;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use rstest::rstest;
 
 fn inputs() -> Inputs<'static> {
-    Inputs { replicas: 3, deploy: Deploy::Desired, last_good: None, rolled_back: None, agent_image: Some("example/weir:1"), operator_version: "1.2.3" }
+    Inputs {
+        replicas: 3,
+        deploy: Deploy::Desired,
+        last_good: None,
+        rolled_back: None,
+        given_at: 1_000,
+        agent_image: Some("example/weir:1"),
+        operator_version: "1.2.3",
+    }
 }
 
 fn deployment(valid: &Valid, inputs: &Inputs<'_>) -> Deployment {
@@ -235,7 +243,7 @@ fn a_template_without_ports_has_no_service() {
 
 #[test]
 fn a_workload_of_someone_else_gets_a_label_an_annotation_and_replicas() {
-    let valid = validate(&with_engine(json!({ "targetRef": { "kind": "Deployment", "name": "vector" } }))).unwrap();
+    let valid = validate(&with_engine(json!({ "targetRef": { "kind": "Deployment", "name": "vector" } })), Routing::Nowhere).unwrap();
     assert_eq!(objects(&valid, &inputs()), Desired::default());
     assert_eq!(
         adoption_patch(&valid, Some(4)).unwrap(),

@@ -2,9 +2,9 @@
 //! Touches nothing; called by [`super::objects`] and [`super::check`].
 
 use super::Port;
-use super::names::{ANNOTATION_OPERATOR_VERSION, config_map_name};
+use super::names::{ANNOTATION_OPERATOR_VERSION, LABEL_TEMPLATE, config_map_name, live_config_map_name};
 use super::objects::Inputs;
-use super::revision::{KEY_CONFIG, Revision, to_json};
+use super::revision::{ConfigHash, KEY_CONFIG, Revision, to_json};
 use super::valid::Owner;
 use serde_json::{Map, Value, json};
 use weir_crds::log_processor::{OtelCollector, Protocol};
@@ -19,19 +19,59 @@ const AGENT_PORT: u16 = 8891;
 /// Kept back of the grace period, so that the collector still has time to shut down.
 const SHUTDOWN_SECONDS: u32 = 5;
 /// Who the pods run as where the user says nothing: the "nonroot" of distroless images.
-const NONROOT: u32 = 65532;
+pub(crate) const NONROOT: u32 = 65532;
 
-/// The pod template of a workload.
-pub(super) fn template(owner: &Owner, revision: &Revision, inputs: &Inputs<'_>) -> Value {
+/// A pod template, and where its pods have their configuration from.
+pub(super) struct Made {
+    pub(super) template: Value,
+    /// The ConfigMap that is changed in place, and the hash of the template that is for; `None`: another
+    /// configuration makes other pods.
+    pub(super) live: Option<(String, ConfigHash)>,
+}
+
+/// The pod template of a workload. Where collectors can read a configuration anew, the template does not
+/// say which one: as long as nothing else changes it stays the same, and so do the pods. Its own hash
+/// is in the name of the ConfigMap, so that pods of another template never read what is not for them.
+/// `measured` says whether replicas are asked what they run: only so is it known that they took it.
+pub(super) fn template(owner: &Owner, revision: &Revision, inputs: &Inputs<'_>, measured: bool) -> Made {
+    let agent = agent(revision, inputs);
+    let live = agent.is_some() && measured && reads_anew(revision);
+    let mut template = of_pod(owner, revision, agent, live);
+    if !live {
+        return Made { template, live: None };
+    }
+    let hash = ConfigHash::of(&template);
+    let name = live_config_map_name(&owner.name, &hash);
+    if let Some(labels) = template.pointer_mut("/metadata/labels") {
+        extend(labels, json!({ LABEL_TEMPLATE: hash.as_ref() }));
+    }
+    if let Some(source) = template.pointer_mut("/spec/volumes/0/configMap") {
+        extend(source, json!({ "name": name }));
+    }
+    Made { template, live: Some((name, hash)) }
+}
+
+/// Whether a collector can be told to read its configuration anew: its configuration is of the kind
+/// that changes often, and the agent runs as the same user, so it may signal it.
+fn reads_anew(revision: &Revision) -> bool {
+    let engine = revision.engine();
+    let own_user = engine.security_context.as_ref().is_some_and(|context| context.as_json().contains_key("runAsUser"));
+    revision.facts().routed && !own_user
+}
+
+fn of_pod(owner: &Owner, revision: &Revision, agent: Option<Agent>, live: bool) -> Value {
     let engine = revision.engine();
     let mut labels = to_json(&engine.pod_labels);
     extend(&mut labels, super::objects::labels(owner));
     extend(&mut labels, json!({ names::LABEL_DRAINING: "false" }));
     let mut annotations = to_json(&engine.pod_annotations);
-    extend(&mut annotations, json!({ names::ANNOTATION_CONFIG_HASH: revision.hash().as_ref() }));
+    if live {
+        remove(&mut annotations, names::ANNOTATION_CONFIG_HASH);
+    } else {
+        extend(&mut annotations, json!({ names::ANNOTATION_CONFIG_HASH: revision.hash().as_ref() }));
+    }
     remove(&mut annotations, ANNOTATION_OPERATOR_VERSION);
 
-    let agent = agent(revision, inputs);
     let mut collector = container(owner, revision);
     extend(
         &mut collector,
@@ -48,13 +88,15 @@ pub(super) fn template(owner: &Owner, revision: &Revision, inputs: &Inputs<'_>) 
         &mut spec,
         json!({
             "containers": [collector],
-            "initContainers": agent.map(|agent| vec![agent.container]),
+            "initContainers": agent.map(|agent| vec![if live { watching(agent.container) } else { agent.container }]),
+            "shareProcessNamespace": live.then_some(true),
             "terminationGracePeriodSeconds": engine.termination_grace_period_seconds,
             "topologySpreadConstraints": spread(owner, engine),
             "priorityClassName": engine.priority_class_name,
         }),
     );
-    extend(&mut spec, json!({ "volumes": volumes(owner, revision, queue_volume(engine)) }));
+    let config = if live { String::new() } else { config_map_name(&owner.name, revision.hash()) };
+    extend(&mut spec, json!({ "volumes": volumes(config, revision, queue_volume(engine)) }));
     json!({ "metadata": { "labels": labels, "annotations": annotations }, "spec": spec })
 }
 
@@ -80,7 +122,7 @@ pub(super) fn check_spec(owner: &Owner, revision: &Revision) -> Value {
             "containers": [check],
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 0,
-            "volumes": volumes(owner, revision, queue),
+            "volumes": volumes(config_map_name(&owner.name, revision.hash()), revision, queue),
         }),
     );
     spec
@@ -113,7 +155,7 @@ fn shared_spec(_: &Owner, revision: &Revision) -> Value {
 
 fn container(_: &Owner, revision: &Revision) -> Value {
     let engine = revision.engine();
-    let mut mounts = vec![json!({ "name": "config", "mountPath": CONFIG_DIR, "readOnly": true })];
+    let mut mounts = vec![config_mount()];
     if let Some(queue) = &engine.queue_volume {
         mounts.push(json!({ "name": "queue", "mountPath": queue.mount_path }));
     }
@@ -130,8 +172,21 @@ fn container(_: &Owner, revision: &Revision) -> Value {
     })
 }
 
+fn config_mount() -> Value {
+    json!({ "name": "config", "mountPath": CONFIG_DIR, "readOnly": true })
+}
+
+/// The agent that also watches the configuration.
+fn watching(mut agent: Value) -> Value {
+    if let Some(args) = agent.get_mut("args").and_then(Value::as_array_mut) {
+        args.push(json!(format!("--reload={CONFIG_DIR}/{KEY_CONFIG}")));
+    }
+    extend(&mut agent, json!({ "volumeMounts": [config_mount()] }));
+    agent
+}
+
 /// What the restricted Pod Security Standard asks for, and a root filesystem that nobody writes to.
-fn restricted() -> Value {
+pub(crate) fn restricted() -> Value {
     json!({
         "allowPrivilegeEscalation": false,
         "capabilities": { "drop": ["ALL"] },
@@ -151,8 +206,8 @@ fn args(engine: &OtelCollector, command: Option<&str>) -> Vec<String> {
     command.map(str::to_owned).into_iter().chain([config]).chain(engine.args.iter().cloned()).collect()
 }
 
-fn volumes(owner: &Owner, revision: &Revision, queue: Option<Value>) -> Vec<Value> {
-    let name = config_map_name(&owner.name, revision.hash());
+/// The configuration comes first.
+fn volumes(name: String, revision: &Revision, queue: Option<Value>) -> Vec<Value> {
     let mut volumes = vec![json!({
         "name": "config",
         "configMap": { "name": name, "items": [{ "key": KEY_CONFIG, "path": KEY_CONFIG }] },
@@ -295,12 +350,12 @@ fn spread(owner: &Owner, engine: &OtelCollector) -> Vec<Value> {
         .collect()
 }
 
-fn list<T: serde::Serialize>(items: &[T]) -> Option<Value> {
+pub(crate) fn list<T: serde::Serialize>(items: &[T]) -> Option<Value> {
     (!items.is_empty()).then(|| to_json(&items))
 }
 
 /// Adds the fields of `more`, which win.
-pub(super) fn extend(object: &mut Value, more: Value) {
+pub(crate) fn extend(object: &mut Value, more: Value) {
     if let Value::Object(more) = more {
         if !object.is_object() {
             *object = Value::Object(Map::new());

@@ -8,6 +8,7 @@
 //! ReplicaSet that ran before.
 
 use super::collector::{self, Facts};
+use super::routing::{self, Routed};
 use super::valid::{Invalid, Notice};
 use super::yaml;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -78,14 +79,17 @@ pub struct Revision {
 }
 
 impl Revision {
-    /// From the spec: rewrites the configuration and names the result.
-    pub(super) fn from_spec(spec: &OtelCollector) -> Result<(Self, Vec<Notice>), Invalid> {
-        let (mut config, mut notices) = collector::rewrite(spec)?;
+    /// From the spec and the routing table that it names: rewrites the configuration and names the result.
+    pub(super) fn from_spec(spec: &OtelCollector, routed: Option<&Routed>) -> Result<(Self, Vec<Notice>), Invalid> {
+        let with_table = routed.map(|routed| routing::add(spec, routed)).transpose()?;
+        let (spec, mut notices) = with_table.as_ref().map_or((spec, Vec::new()), |(spec, notices)| (spec, notices.clone()));
+        let (mut config, found) = collector::rewrite(spec)?;
+        notices.extend(found);
         let mut engine = spec.clone();
         engine.config = config.clone();
         let hash = ConfigHash::of(&to_json(&engine));
         engine.config = Map::new();
-        collector::stamp(&mut config, &hash);
+        collector::stamp(&mut config, INFO_LABEL, hash.as_ref());
         let facts = Facts::of(&config, &mut notices);
         let revision = Self { hash, engine, yaml: yaml::write(&Value::Object(config)), facts };
         let size = revision.yaml.len() + revision.engine_json().len();
@@ -159,7 +163,7 @@ impl Revision {
 }
 
 /// JSON of a type whose serialisation has no way to fail.
-pub(super) fn to_json<T: serde::Serialize>(value: &T) -> Value {
+pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }
 
@@ -172,7 +176,7 @@ mod tests {
     fn revision(change: impl FnOnce(&mut OtelCollector)) -> Revision {
         let mut spec = fixtures::otlp();
         change(&mut spec);
-        Revision::from_spec(&spec).unwrap().0
+        Revision::from_spec(&spec, None).unwrap().0
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! are not looked into.
 
 use super::collector::kind_of;
+use super::routing::is_own;
 use super::valid::{Invalid, Notice};
 use serde_json::{Map, Value};
 use weir_crds::log_processor::OtelCollector;
@@ -105,7 +106,7 @@ fn reference(value: &Value) -> bool {
 /// What would surprise its user later.
 pub(super) fn notices(config: &Map<String, Value>, spec: &OtelCollector, notices: &mut Vec<Notice>) {
     let exporters = config.get("exporters").and_then(Value::as_object);
-    for (id, exporter) in exporters.into_iter().flatten() {
+    for (id, exporter) in exporters.into_iter().flatten().filter(|(id, _)| !is_own(id)) {
         let queue = exporter.get("sending_queue").filter(|queue| !queue.is_null());
         let off = queue.is_some_and(|queue| queue.get("enabled") == Some(&Value::Bool(false)));
         let stored = queue.is_some_and(|queue| queue.get("storage").is_some());
@@ -117,7 +118,7 @@ pub(super) fn notices(config: &Map<String, Value>, spec: &OtelCollector, notices
         }
     }
     let storages = config.get("extensions").and_then(Value::as_object);
-    for (id, storage) in storages.into_iter().flatten().filter(|(id, _)| kind_of(id) == "file_storage") {
+    for (id, storage) in storages.into_iter().flatten().filter(|(id, _)| kind_of(id) == "file_storage" && !is_own(id)) {
         let directory = storage.get("directory").and_then(Value::as_str).unwrap_or("/var/lib/otelcol/file_storage");
         let mount = spec.queue_volume.as_ref().map(|volume| volume.mount_path.trim_end_matches('/'));
         let inside = mount.is_some_and(|mount| directory == mount || directory.starts_with(&format!("{mount}/")));

@@ -4,6 +4,7 @@
 use super::measure::{self, ValidMetrics};
 use super::names::workload_name;
 use super::revision::Revision;
+use super::routing::Routed;
 use crate::views::{WorkloadKey, WorkloadKind};
 use k8s_openapi::api::core::v1::{PodSpec, Volume};
 use serde::de::DeserializeOwned;
@@ -174,11 +175,22 @@ impl Valid {
     }
 }
 
+/// What `routingTableRef` leads to.
+#[derive(Clone, Copy, Debug)]
+pub enum Routing<'a> {
+    /// Nowhere: there is none.
+    Nowhere,
+    /// To a table.
+    Table(&'a Routed),
+    /// To one that can't be used yet: replicas go on with what they run.
+    Held(&'a Revision),
+}
+
 /// Checks a LogProcessor.
 ///
 /// # Errors
 /// The first thing found that can't be done, with its place and what to do.
-pub fn validate(processor: &LogProcessor) -> Result<Valid, Invalid> {
+pub fn validate(processor: &LogProcessor, routing: Routing<'_>) -> Result<Valid, Invalid> {
     let owner = owner(processor)?;
     let spec = &processor.spec;
     let mut notices = Vec::new();
@@ -187,7 +199,11 @@ pub fn validate(processor: &LogProcessor) -> Result<Valid, Invalid> {
         Some(EngineChoice::OtelCollector(collector)) => {
             metrics_port = Some(collector.metrics_port);
             parse_opaque(collector)?;
-            let (revision, found) = Revision::from_spec(collector)?;
+            let (revision, found) = match routing {
+                Routing::Held(revision) => (revision.clone(), Vec::new()),
+                Routing::Table(routed) => Revision::from_spec(collector, Some(routed))?,
+                Routing::Nowhere => Revision::from_spec(collector, None)?,
+            };
             notices = found;
             ValidEngine::Collector(Box::new(revision))
         }

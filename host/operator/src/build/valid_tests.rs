@@ -5,7 +5,7 @@ use super::*;
 use rstest::rstest;
 
 fn refused(spec: Value) -> String {
-    validate(&processor(spec)).unwrap_err().to_string()
+    validate(&processor(spec), Routing::Nowhere).unwrap_err().to_string()
 }
 
 fn otlp_engine() -> Value {
@@ -14,15 +14,18 @@ fn otlp_engine() -> Value {
 
 #[test]
 fn a_log_processor_becomes_numbers_and_choices() {
-    let valid = validate(&processor(json!({
-        "engine": otlp_engine(),
-        "replicas": { "min": 2, "max": 10, "pin": 40 },
-        "objectives": { "freshness": "30s" },
-        "metrics": { "interval": "500ms", "series": [
-            { "name": "age", "unit": "s", "prometheus": { "query": "max(age)" } },
-        ], "prometheus": { "url": "http://prometheus:9090/" } },
-        "scaling": { "policyRef": { "name": "backlog" }, "guardrails": { "scaleUp": { "maxPercentPerStep": 100 } } },
-    })))
+    let valid = validate(
+        &processor(json!({
+            "engine": otlp_engine(),
+            "replicas": { "min": 2, "max": 10, "pin": 40 },
+            "objectives": { "freshness": "30s" },
+            "metrics": { "interval": "500ms", "series": [
+                { "name": "age", "unit": "s", "prometheus": { "query": "max(age)" } },
+            ], "prometheus": { "url": "http://prometheus:9090/" } },
+            "scaling": { "policyRef": { "name": "backlog" }, "guardrails": { "scaleUp": { "maxPercentPerStep": 100 } } },
+        })),
+        Routing::Nowhere,
+    )
     .unwrap();
     assert_eq!((valid.bounds, valid.pin), (Bounds { min: 2, max: 10 }, Some(10)));
     assert_eq!(valid.objectives.freshness, Some(30.0));
@@ -37,10 +40,13 @@ fn a_log_processor_becomes_numbers_and_choices() {
 
 #[test]
 fn a_policy_of_another_namespace_keeps_it() {
-    let valid = validate(&processor(json!({
-        "engine": otlp_engine(), "replicas": { "max": 3 },
-        "scaling": { "policyRef": { "name": "backlog", "namespace": "policies" }, "mode": "DryRun" },
-    })))
+    let valid = validate(
+        &processor(json!({
+            "engine": otlp_engine(), "replicas": { "max": 3 },
+            "scaling": { "policyRef": { "name": "backlog", "namespace": "policies" }, "mode": "DryRun" },
+        })),
+        Routing::Nowhere,
+    )
     .unwrap();
     let scaling = valid.scaling.unwrap();
     assert_eq!((scaling.policy, scaling.mode), (ObjectRef::new("policies", "backlog"), Mode::DryRun));
@@ -48,7 +54,7 @@ fn a_policy_of_another_namespace_keeps_it() {
 
 #[test]
 fn a_target_keeps_its_kind_and_name() {
-    let valid = validate(&with_engine(json!({ "targetRef": { "kind": "StatefulSet", "name": "vector" } }))).unwrap();
+    let valid = validate(&with_engine(json!({ "targetRef": { "kind": "StatefulSet", "name": "vector" } })), Routing::Nowhere).unwrap();
     assert_eq!(valid.workload_key(), WorkloadKey::new(WorkloadKind::StatefulSet, "team", "vector"));
     assert_eq!(valid.metrics.scrape, None, "no port is known");
     assert!(valid.revision().is_none());
@@ -90,7 +96,7 @@ fn what_can_not_be_done_is_refused_by_its_place(#[case] spec: Value, #[case] exp
 fn a_mistake_in_an_open_part_is_told_by_its_place(#[case] change: Value, #[case] expected: &str) {
     let mut engine = serde_json::to_value(otlp()).unwrap();
     engine.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-    let error = validate(&with_engine(json!({ "otelCollector": engine }))).unwrap_err().to_string();
+    let error = validate(&with_engine(json!({ "otelCollector": engine })), Routing::Nowhere).unwrap_err().to_string();
     assert!(error.starts_with(expected), "{error}");
 }
 
@@ -98,5 +104,5 @@ fn a_mistake_in_an_open_part_is_told_by_its_place(#[case] change: Value, #[case]
 fn an_object_that_no_server_made_is_refused() {
     let mut object = with_engine(otlp_engine());
     object.metadata.uid = None;
-    assert!(validate(&object).unwrap_err().to_string().starts_with("metadata.uid"));
+    assert!(validate(&object, Routing::Nowhere).unwrap_err().to_string().starts_with("metadata.uid"));
 }

@@ -2,14 +2,14 @@ use super::*;
 use weir_core::ids::ObjectRef;
 use weir_core::scaling::{Failure, FailureKind, Refusal};
 use weir_engine::source::builtin::builtin;
-use weir_engine::{Candidate, Engine, EngineConfig, Limits, Wasi};
+use weir_engine::{Candidate, Engine, EngineConfig, Limits, PolicyKind, Wasi};
 
 const NOW: UnixMs = UnixMs(1_700_000_000_000);
 
 fn policy(name: &str, params: serde_json::Value) -> Arc<Policy> {
     let engine = Engine::new(EngineConfig { concurrent_instances: 1, ..EngineConfig::default() }).unwrap();
     let bytes = builtin(name).unwrap();
-    let candidate = Candidate { object: ObjectRef::new("team", "rule"), bytes, digest: None, params, limits: Limits::default(), wasi: Wasi::Deny };
+    let candidate = Candidate { object: ObjectRef::new("team", "rule"), kind: PolicyKind::Scaling, bytes, digest: None, params, limits: Limits::default(), wasi: Wasi::Deny };
     engine.load_blocking(&candidate, &[]).result.unwrap()
 }
 

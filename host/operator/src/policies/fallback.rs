@@ -37,7 +37,15 @@ pub(super) async fn fit(context: &Context, entry: &Entry, spec: &WasmPolicy, rul
     let loaded = match builtin(&wanted.builtin) {
         // The limits of the spec are the module's.
         Ok(bytes) => {
-            let candidate = Candidate { object: entry.object.clone(), bytes, digest: None, params, limits: Limits::default(), wasi: Wasi::Deny };
+            let candidate = Candidate {
+                object: entry.object.clone(),
+                kind: loading::kind(spec.spec.kind),
+                bytes,
+                digest: None,
+                params,
+                limits: Limits::default(),
+                wasi: Wasi::Deny,
+            };
             context.policies.engine.load(&candidate, &[]).await.result
         }
         Err(error) => Err(LoadError::from(error)),

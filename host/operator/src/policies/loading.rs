@@ -10,7 +10,7 @@ use bytes::Bytes;
 use std::time::Duration;
 use weir_crds::WasmPolicy;
 use weir_engine::verify::Trust;
-use weir_engine::{Candidate, Limits, LoadError, Prepared, StageTimes, Wasi};
+use weir_engine::{Candidate, Limits, LoadError, PolicyKind, Prepared, StageTimes, Wasi};
 
 /// Wait before a module is loaded again whose compiler was not left to finish, the first time.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -20,7 +20,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// A candidate of the spec, without bytes.
 pub(super) fn candidate(entry: &Entry, policy: &WasmPolicy) -> Candidate {
     let params = policy.spec.params.clone().map_or(serde_json::Value::Null, serde_json::Value::Object);
-    Candidate { object: entry.object.clone(), bytes: Bytes::new(), digest: None, params, limits: limits(policy.spec.limits), wasi: wasi(policy) }
+    let kind = kind(policy.spec.kind);
+    Candidate { object: entry.object.clone(), kind, bytes: Bytes::new(), digest: None, params, limits: limits(policy.spec.limits), wasi: wasi(policy) }
+}
+
+/// The kind of a spec as the engine names it.
+pub(super) const fn kind(kind: weir_crds::wasm_policy::PolicyKind) -> PolicyKind {
+    match kind {
+        weir_crds::wasm_policy::PolicyKind::Scaling => PolicyKind::Scaling,
+        weir_crds::wasm_policy::PolicyKind::Placement => PolicyKind::Placement,
+    }
 }
 
 /// When a refused module is loaded again without anybody changing anything, if it makes sense. The pause

@@ -41,12 +41,12 @@ pub enum Unresolved {
 }
 
 impl Unresolved {
-    /// One sentence with what to do.
+    /// One sentence with what to do; `field` is the one that refers to the policy.
     #[must_use]
-    pub fn sentence(&self) -> String {
+    pub fn sentence(&self, field: &str) -> String {
         match self {
             Self::NotFound(object) => {
-                format!("there is no WasmPolicy {} in namespace {}: create it or correct spec.scaling.policyRef", object.name, object.namespace)
+                format!("there is no WasmPolicy {} in namespace {}: create it or correct {field}", object.name, object.namespace)
             }
             Self::NotAllowed(object) => {
                 format!("WasmPolicy {object} does not serve this namespace: have its spec.allowedNamespaces select it, or use a policy of this namespace")

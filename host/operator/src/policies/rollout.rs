@@ -16,7 +16,7 @@ use weir_core::ids::{Digest, UnixMs};
 use weir_core::scaling::ScalingPolicy as _;
 use weir_core::trial::{Calls, Difference, Next, Plan, Seen, judge};
 use weir_crds::WasmPolicy;
-use weir_crds::wasm_policy::{OnTrial, Promotion, Revision, Rollout, Strategy, TrialOutcome};
+use weir_crds::wasm_policy::{OnTrial, PolicyKind, Promotion, Revision, Rollout, Strategy, TrialOutcome};
 use weir_engine::verify::{Rules, Trust};
 use weir_engine::{Candidate, LoadError, Policy, Prepared, Ready, StageTimes};
 
@@ -36,7 +36,8 @@ pub(super) struct Shipped {
 
 /// The plan of a spec, when it asks for a trial.
 pub(super) fn plan(spec: &WasmPolicy) -> Option<(&Rollout, Plan)> {
-    let rollout = spec.spec.rollout.as_ref()?;
+    // Trials compare answers about replicas.
+    let rollout = spec.spec.rollout.as_ref().filter(|_| spec.spec.kind == PolicyKind::Scaling)?;
     let steps = match rollout.strategy {
         Strategy::Immediate => return None,
         Strategy::Shadow => Vec::new(),

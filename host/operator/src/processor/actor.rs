@@ -1,21 +1,22 @@
 //! One LogProcessor: its loop and its state. Touches the clock and, through the modules of the
-//! steps, the network. Started by [`super::manager`] while this process leads.
+//! steps, the network. Started by [`crate::manager`] while this process leads.
 //!
 //! Two things happen here. A **tick**, once per interval: observe, snapshot, decide, plan, apply,
 //! record. A **pass**, when the spec or something in the cluster changed: what should exist is
 //! written where it differs. Both are level-based: they may stop at any `?` and start over.
 
 use super::decide::News;
-use super::ensure::{ApplyError, Ensured};
 use super::facts;
 use super::measure::Measure;
 use super::state::States;
 use super::status::{Keeper, Trouble};
-use super::{adopt, rollout};
+use super::{adopt, rollout, routing};
 use crate::build::rollout::Rejected;
-use crate::build::{Deploy, Inputs, Revision, Valid, ValidEngine, objects, validate};
+use crate::build::{Deploy, Inputs, Revision, Routing, Valid, ValidEngine, objects, validate};
 use crate::context::Context;
+use crate::ensure::{ApplyError, Ensured};
 use crate::index::Members;
+use crate::manager::Acts;
 use crate::policies::Entry;
 use crate::shell::events::EventType;
 use crate::shell::metrics::{Readiness, Step, Tracked};
@@ -77,6 +78,10 @@ pub(super) struct Actor {
     pub(super) config: Option<Box<rollout::Outcome>>,
     pub(super) rejected: Option<Rejected>,
     pub(super) config_due: Option<Instant>,
+    /// ConfigMap that is changed in place, once those of earlier templates are gone.
+    pub(super) live: Option<String>,
+    /// The routing table that the spec names.
+    pub(super) routing: Option<routing::Followed>,
     /// When to decide before the next tick is due.
     pub(super) early: Option<Instant>,
     pub(super) memory: Option<GuardMemory>,
@@ -104,11 +109,21 @@ pub(super) struct Actor {
     pub(super) decide_now: Arc<Notify>,
 }
 
-/// Runs until stopped or the object is gone.
-///
+impl Acts for LogProcessor {
+    fn act(
+        context: Arc<Context>,
+        object: ObjectRef,
+        spec: watch::Receiver<Arc<Self>>,
+        wake: Arc<Notify>,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send {
+        run(context, object, spec, wake, stop)
+    }
+}
+
 /// The futures of the steps are boxed: kept inside this one, which every object holds all the time, they
 /// would take 12 kB of each.
-pub(super) async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watch::Receiver<Arc<LogProcessor>>, wake: Arc<Notify>, stop: CancellationToken) {
+async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watch::Receiver<Arc<LogProcessor>>, wake: Arc<Notify>, stop: CancellationToken) {
     let processor = spec.borrow_and_update().clone();
     let mut actor = Actor::new(context, object, processor);
     Box::pin(actor.configure()).await;
@@ -177,23 +192,18 @@ pub(super) async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watc
                 Box::pin(actor.tick(Duration::ZERO)).await;
             }
             () = wake.notified() => pass_due = true,
+            () = routing::changed(&mut actor.routing) => {
+                actor.configure().await;
+                pass_due = true;
+            }
             () = sleep_until(retry) => pass_due = true,
             () = actor.keeper.written() => {}
         }
     }
     Box::pin(actor.keeper.finish()).await;
     actor.leave_policy();
+    actor.leave_table();
     actor.context.index.write().unregister(&actor.object);
-}
-
-/// Whether an actor has to look at an object anew. A status write comes back as a change, too; the actor
-/// knows what it wrote.
-pub(super) fn is_news(held: &LogProcessor, newest: &LogProcessor) -> bool {
-    let (held, newest) = (&held.metadata, &newest.metadata);
-    held.generation != newest.generation
-        || held.uid != newest.uid
-        || held.deletion_timestamp != newest.deletion_timestamp
-        || held.annotations != newest.annotations
 }
 
 /// A number from 0 to 1 that an object always has.
@@ -235,6 +245,8 @@ impl Actor {
             config: None,
             rejected,
             config_due: None,
+            live: None,
+            routing: None,
             early: None,
             memory: None,
             policy: None,
@@ -305,7 +317,7 @@ impl Actor {
     /// Takes a newer copy of the same spec, so that each object is held once.
     fn refresh(&mut self, spec: &watch::Receiver<Arc<LogProcessor>>) {
         let newest = spec.borrow();
-        if !Arc::ptr_eq(&newest, &self.processor) && !is_news(&self.processor, &newest) {
+        if !Arc::ptr_eq(&newest, &self.processor) && !is_news(self.processor.meta(), newest.meta()) {
             self.processor = newest.clone();
         }
     }
@@ -318,7 +330,19 @@ impl Actor {
     async fn configure(&mut self) {
         let before = self.valid.take();
         (self.failures, self.retry_at, self.config_due) = (0, None, None);
-        match validate(&self.processor) {
+        let running = self.follow_table().await;
+        let routed = self.routing.as_ref().and_then(|followed| followed.routed.clone());
+        let routing = match (&routed, &running, &self.routing) {
+            (Some(routed), ..) => Routing::Table(routed),
+            (None, Some(running), _) => Routing::Held(running),
+            (None, None, Some(followed)) => {
+                self.trouble = Some(Trouble { reason: followed.said.1, message: followed.said.2.clone() });
+                self.record(News::Changed);
+                return;
+            }
+            (None, None, None) => Routing::Nowhere,
+        };
+        match validate(&self.processor, routing) {
             Err(invalid) => {
                 self.trouble = Some(Trouble { reason: reason::INVALID_SPEC, message: invalid.to_string() });
                 // What is measured and decided rests on a spec that can be read.
@@ -465,12 +489,14 @@ impl Actor {
         let current = members.workload.as_ref().map(|workload| workload.replicas);
         let replicas = replicas.or(current).unwrap_or_else(|| valid.pin.unwrap_or(valid.bounds.min));
         let agent_image = self.context.config.agent_image.clone();
+        let now = self.context.now();
         let inputs = |deploy: Deploy<'_>, outcome: Option<&rollout::Outcome>| {
             let inputs = Inputs {
                 replicas,
                 deploy,
                 last_good: outcome.and_then(|outcome| outcome.step.last_good.as_ref()),
                 rolled_back: outcome.and_then(|outcome| outcome.step.rolled_back.as_ref()),
+                given_at: rollout::given_at(&members, outcome.and_then(|outcome| outcome.step.deploy.as_ref()), now),
                 agent_image: agent_image.as_deref(),
                 operator_version: env!("CARGO_PKG_VERSION"),
             };
@@ -516,6 +542,10 @@ impl Actor {
         }
         for (kind, name) in &desired.absent {
             self.ensured.remove(&self.context, &valid.owner.namespace, uid, *kind, name).await.map_err(trouble)?;
+        }
+        if let (Some(live), Some(template), Some(outcome)) = (&desired.live, &desired.template, &self.config) {
+            let live = (live.name.as_str(), template);
+            rollout::in_place(&self.context, &valid.owner, &members, outcome, live, &mut self.live).await.map_err(trouble)?;
         }
         Ok(())
     }

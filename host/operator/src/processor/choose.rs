@@ -8,7 +8,7 @@ use std::sync::Arc;
 use weir_core::snapshot::{Block, Fallback};
 use weir_core::trial::Arm;
 use weir_crds::conditions::reason;
-use weir_engine::Policy;
+use weir_engine::{Policy, PolicyKind};
 
 /// Who is asked.
 #[derive(Default)]
@@ -72,7 +72,7 @@ impl Actor {
             Err(why) => {
                 self.leave_policy();
                 let code = if matches!(why, Unresolved::NotFound(_)) { reason::POLICY_NOT_FOUND } else { reason::POLICY_NOT_ALLOWED };
-                self.unresolved = Some(Block { code: code.to_owned(), sentence: why.sentence() });
+                self.unresolved = Some(Block { code: code.to_owned(), sentence: why.sentence("spec.scaling.policyRef") });
                 return Asking::default();
             }
         };
@@ -94,7 +94,14 @@ impl Actor {
             let arm = trial.arm(&self.object);
             (trial, arm)
         });
-        Asking::of(&entry, chosen, trial).unwrap_or_else(|why| {
+        let asking = Asking::of(&entry, chosen, trial).and_then(|asking| match &asking.policy {
+            Some(policy) if policy.kind() != PolicyKind::Scaling => {
+                let sentence = format!("WasmPolicy {} is not of kind Scaling: name one that is in spec.scaling.policyRef", entry.object);
+                Err(Block { code: reason::WRONG_KIND.to_owned(), sentence })
+            }
+            _ => Ok(asking),
+        });
+        asking.unwrap_or_else(|why| {
             self.unresolved = Some(why);
             Asking::default()
         })

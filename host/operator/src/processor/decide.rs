@@ -278,6 +278,7 @@ impl Actor {
         let now = self.context.now();
         let counts = facts::counts(&members);
         let findings: Vec<Finding> = facts::health(now, &members);
+        self.report_on_table(&members);
         let glance = self.glance(&members, counts, &findings);
         let ready = match &self.glanced {
             Some((at, known, ready)) if news == News::Decided && !self.keeper.is_lost() && at.elapsed() < status::RATES && *known == glance => *ready,
@@ -318,6 +319,7 @@ impl Actor {
             objectives.map(|(kept, _)| kept == Status::True),
             self.trouble.as_ref().map(|trouble| (trouble.reason, &trouble.message)),
             self.config.as_ref().map(|config| (config.step.accepted.reason, config.step.confirmed.reason, config.confirmed)),
+            self.routing.as_ref().map(|followed| &followed.said.2),
         )
             .hash(&mut hasher);
         hasher.finish()
@@ -347,6 +349,7 @@ impl Actor {
             rejected: self.rejected.as_ref(),
             confirmed: self.config.as_ref().and_then(|outcome| outcome.confirmed),
             draining: &self.draining,
+            routing: self.routing.as_ref().map(|followed| &followed.said),
         });
         let ready = match computed.conditions.first().map(|condition| condition.status.as_str()) {
             Some("True") => Readiness::True,

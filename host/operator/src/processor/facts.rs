@@ -1,8 +1,9 @@
 //! What the actor reads out of its members. Touches nothing.
 
-use crate::build::rollout::Progress;
+use crate::build::rollout::{Confirmed, Progress};
+use crate::build::{ANNOTATION_GIVEN_AT, LABEL_TEMPLATE};
 use crate::index::Members;
-use crate::views::PodView;
+use crate::views::{PodView, WorkloadView};
 use std::sync::Arc;
 use weir_core::health::{Finding, Grace, Problem, WorkloadFacts, assess};
 use weir_core::ids::UnixMs;
@@ -49,9 +50,19 @@ pub(super) fn health(now: UnixMs, members: &Members) -> Vec<Finding> {
     assess(now, &facts, Grace::default())
 }
 
-/// How the rollout of the template that the workload has now gets on.
-pub(super) fn progress(now: UnixMs, members: &Members, findings: &[Finding]) -> Progress {
+/// Pods that were given a configuration to read anew, and that still say so long afterwards that they run
+/// another one, do not take it.
+const IN_TIME_MS: i64 = 60_000;
+
+/// Replicas that confirm what the workload has, and those that say they run something else.
+pub(super) type Said = (Confirmed, u32);
+
+/// How the rollout of what the workload has now gets on. `said`: `None`, replicas are not asked.
+pub(super) fn progress(now: UnixMs, members: &Members, findings: &[Finding], said: Option<Said>) -> Progress {
     let Some(workload) = members.workload.as_ref().filter(|workload| workload.replicas > 0) else { return Progress::Idle };
+    if let Some(given) = workload.annotations.get(ANNOTATION_GIVEN_AT).and_then(|at| at.parse().ok()) {
+        return in_place(now.since(UnixMs(given)).max(0), members, workload, findings, said);
+    }
     if workload.settled() && workload.available >= workload.replicas {
         let newest = members.pods.values().filter(|pod| pod.config_hash == workload.config_hash);
         let longest = newest.filter_map(|pod| pod.facts.ready_since).min().map_or(0, |since| now.since(since).max(0));
@@ -62,7 +73,35 @@ pub(super) fn progress(now: UnixMs, members: &Members, findings: &[Finding]) -> 
     }
     // Only pods with the newest template say something about it.
     let newest = |name: &String| members.pods.get(name.as_str()).is_some_and(|pod| pod.config_hash == workload.config_hash);
-    let fatal = [Problem::CrashLoop, Problem::ContainerConfig];
-    let failing = findings.iter().find(|finding| fatal.contains(&finding.problem) && finding.pods.iter().any(newest));
+    let failing = findings.iter().find(|finding| FATAL.contains(&finding.problem) && finding.pods.iter().any(newest));
     failing.map_or(Progress::Rolling, |finding| Progress::Failing(finding.sentence.clone()))
 }
+
+/// What a bad configuration does to a pod.
+const FATAL: [Problem; 2] = [Problem::CrashLoop, Problem::ContainerConfig];
+
+/// How pods fare that read what they were given `since` milliseconds ago. They were ready before, so only
+/// their own metrics say that they run it.
+fn in_place(since: i64, members: &Members, workload: &WorkloadView, findings: &[Finding], said: Option<Said>) -> Progress {
+    if let Some(why) = &workload.stalled {
+        return Progress::Failing(why.clone());
+    }
+    let newest = |name: &String| members.pods.get(name.as_str()).is_some_and(|pod| pod.labels.get(LABEL_TEMPLATE) == workload.annotations.get(LABEL_TEMPLATE));
+    if let Some(finding) = findings.iter().find(|finding| FATAL.contains(&finding.problem) && finding.pods.iter().any(newest)) {
+        return Progress::Failing(finding.sentence.clone());
+    }
+    match said {
+        Some((confirmed, _)) if confirmed.replicas >= confirmed.of && workload.settled() && workload.available >= workload.replicas => {
+            Progress::Settled { ready_ms: since }
+        }
+        // While pods are being replaced, those of before say something else for as long as they drain.
+        Some((confirmed, others)) if others > 0 && since > IN_TIME_MS && workload.settled() => {
+            Progress::Failing(format!("{others} of {} replicas still run another configuration {} s after they were given it", confirmed.of, since / 1_000))
+        }
+        _ => Progress::Rolling,
+    }
+}
+
+#[cfg(test)]
+#[path = "facts_tests.rs"]
+mod tests;

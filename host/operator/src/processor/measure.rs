@@ -1,6 +1,7 @@
 //! Observe: scrapes the pods of one processor and asks Prometheus. Touches the network; called by
 //! the actor at each tick.
 
+use crate::build::routing::{TABLE_HASH_LABEL, TABLE_VERSION_LABEL};
 use crate::build::{INFO_LABEL, PromAuth, Valid, ValidEngine, ValidMetrics, ValidPrometheus};
 use crate::context::Context;
 use crate::views::PodView;
@@ -82,7 +83,8 @@ impl Measure {
     pub(super) async fn new(context: &Context, valid: &Valid) -> Result<Self, Fault> {
         let metrics = &valid.metrics;
         let profile = if matches!(valid.engine, ValidEngine::Collector(_)) {
-            let options = OtelOptions { queue_unit: metrics.queue_unit, info_labels: vec![INFO_LABEL.to_owned()] };
+            let options =
+                OtelOptions { queue_unit: metrics.queue_unit, info_labels: [INFO_LABEL, TABLE_VERSION_LABEL, TABLE_HASH_LABEL].map(str::to_owned).into() };
             Profile::otel_collector(&options, &metrics.series)
         } else {
             Profile::custom(&metrics.series)

@@ -10,9 +10,11 @@
 //! | [`state`] | decide | nothing: what policies remember |
 //! | [`decide`] | | the tick: all steps in order |
 //! | [`drain`] | plan | network: labels pods that leave |
-//! | [`ensure`], [`adopt`], [`rollout`] | apply | network: writes what differs |
+//! | [`crate::ensure`], [`adopt`], [`rollout`] | apply | network: writes what differs |
+//! | [`routing`] | | the routing table that it names |
 //! | [`status`] | record | network: status and Events |
-//! | [`manager`] | | starts and stops actors |
+//!
+//! [`crate::manager`] starts and stops the actors.
 
 pub mod actor;
 mod adopt;
@@ -20,11 +22,10 @@ mod ask;
 mod choose;
 mod decide;
 mod drain;
-mod ensure;
 mod facts;
 mod freeze;
-pub mod manager;
 mod measure;
 mod rollout;
+mod routing;
 mod state;
 mod status;

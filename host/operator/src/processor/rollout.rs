@@ -1,22 +1,23 @@
 //! Configuration of the collector engine: gathers what [`crate::build::rollout`] judges, and carries
 //! its step out. Touches the network; called by the actor, only while something is under way.
 
-use super::ensure::{ApplyError, Ensured};
-use super::facts;
+use super::facts::{self, Said};
 use crate::build::rollout::{Confirmed, PROVEN_MS, Progress, Rejected, State, Step, step};
 use crate::build::{
-    ANNOTATION_LAST_GOOD, ANNOTATION_ROLLED_BACK, CheckOutcome, ConfigHash, LABEL_CONFIG_CHECK, ObjectKind, Revision, Valid, check_job_name, check_outcome,
-    config_map_name, validation_job,
+    ANNOTATION_GIVEN_AT, ANNOTATION_LAST_GOOD, ANNOTATION_LIVE, ANNOTATION_ROLLED_BACK, CheckOutcome, ConfigHash, LABEL_CONFIG_CHECK, LABEL_TEMPLATE,
+    ObjectKind, Owner, Revision, Valid, check_job_name, check_outcome, config_map_name, validation_job,
 };
 use crate::conditions::Status;
 use crate::context::Context;
+use crate::ensure::{ApplyError, Ensured};
 use crate::index::Members;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Api;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use std::time::Duration;
 use weir_core::health::Finding;
+use weir_core::ids::{ObjectRef, UnixMs};
 use weir_crds::log_processor::ConfigCheck;
 use weir_crds::names::{ANNOTATION_CONFIG_HASH, LABEL_PROCESSOR};
 use weir_intake::{Intake, PodState};
@@ -65,7 +66,8 @@ pub(super) async fn run(context: &Context, known: &Known<'_>, ensured: &mut Ensu
     let annotation = |name: &str| members.workload.as_ref().and_then(|workload| workload.annotations.get(name)?.parse::<ConfigHash>().ok());
     let running = members.workload.as_ref().and_then(|workload| workload.config_hash.as_ref()?.parse::<ConfigHash>().ok());
     let (last_good, rolled_back) = (annotation(ANNOTATION_LAST_GOOD), annotation(ANNOTATION_ROLLED_BACK));
-    let progress = facts::progress(context.now(), members, findings);
+    let said = intake.map(|intake| confirmation(intake, members, running.as_ref()));
+    let progress = facts::progress(context.now(), members, findings, said);
     // A configuration that has already proven itself is not checked again.
     let proven = last_good.as_ref() == Some(revision.hash());
     let accepted_before = before.is_some_and(|before| before.accepted.as_ref() == Some(revision.hash()));
@@ -80,7 +82,7 @@ pub(super) async fn run(context: &Context, known: &Known<'_>, ensured: &mut Ensu
     // be put back only if its ConfigMap is still there.
     let due = !proven && (last_good.is_some() || matches!(progress, Progress::Settled { ready_ms } if ready_ms >= PROVEN_MS));
     let (existing, jobs) = if due { leftovers(context, valid).await? } else { (Vec::new(), Vec::new()) };
-    let confirmed = intake.map(|intake| confirmation(intake, members, running.as_ref()));
+    let confirmed = said.map(|(confirmed, _)| confirmed);
     let step = step(&State {
         desired: revision.hash(),
         check: revision.check(),
@@ -101,7 +103,7 @@ pub(super) async fn run(context: &Context, known: &Known<'_>, ensured: &mut Ensu
         ensured.ensure(context, &owner.uid, &job).await?;
     }
     let earlier = match &step.deploy {
-        Some(hash) if hash != revision.hash() => read_back(context, valid, hash).await?,
+        Some(hash) if hash != revision.hash() => read_back(context, &owner.object_ref(), hash).await?,
         _ => None,
     };
     for hash in &step.garbage_jobs {
@@ -149,9 +151,10 @@ async fn leftovers(context: &Context, valid: &Valid) -> Result<(Vec<ConfigHash>,
     Ok((maps.items.iter().filter_map(|map| hash(&map.metadata)).collect(), jobs.items.iter().filter_map(|job| hash(&job.metadata)).collect()))
 }
 
-async fn read_back(context: &Context, valid: &Valid, hash: &ConfigHash) -> Result<Option<Revision>, ApplyError> {
-    let name = config_map_name(&valid.owner.name, hash);
-    let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), &valid.owner.namespace);
+/// An earlier revision of a processor, from the ConfigMap that was written for it.
+pub(super) async fn read_back(context: &Context, processor: &ObjectRef, hash: &ConfigHash) -> Result<Option<Revision>, ApplyError> {
+    let name = config_map_name(&processor.name, hash);
+    let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), &processor.namespace);
     let found = maps.get_opt(&name).await.map_err(failed("ConfigMap", &name))?;
     Ok(found.and_then(|map| match Revision::from_config_map(&map) {
         Ok(revision) => Some(revision),
@@ -174,13 +177,69 @@ where
     }
 }
 
-/// Replicas whose own metrics name the configuration that the workload has.
-fn confirmation(intake: &Intake, members: &Members, running: Option<&ConfigHash>) -> Confirmed {
+/// Replicas whose own metrics name the configuration that the workload has, and those that name another.
+fn confirmation(intake: &Intake, members: &Members, running: Option<&ConfigHash>) -> Said {
     let of = members.workload.as_ref().map_or(0, |workload| workload.replicas);
-    let confirms = |sample: &weir_intake::PodSample<'_>| {
-        matches!(sample.state, PodState::Measured | PodState::Starting)
-            && running.is_some_and(|hash| sample.info.first().and_then(Option::as_deref) == Some(hash.as_ref()))
-    };
-    let replicas = u32::try_from(intake.pods().filter(confirms).count()).unwrap_or(u32::MAX);
-    Confirmed { replicas, of }
+    let heard = intake.pods().filter(|sample| matches!(sample.state, PodState::Measured | PodState::Starting));
+    let (replicas, others) = heard.filter_map(|sample| sample.info.first()?.as_deref()).fold((0_u32, 0_u32), |(replicas, others), hash| {
+        if running.is_some_and(|running| running.as_ref() == hash) { (replicas + 1, others) } else { (replicas, others + 1) }
+    });
+    (Confirmed { replicas, of }, others)
+}
+
+/// When the pods were given what they should run: as the workload says, unless it is something new.
+pub(super) fn given_at(members: &Members, deploy: Option<&ConfigHash>, now: UnixMs) -> i64 {
+    let workload = members.workload.as_ref().filter(|workload| workload.config_hash.as_deref() == deploy.map(AsRef::<str>::as_ref));
+    workload.and_then(|workload| workload.annotations.get(ANNOTATION_GIVEN_AT)?.parse().ok()).unwrap_or(now.0)
+}
+
+/// After the ConfigMap that pods have mounted was changed in place: tells them, and once all is well
+/// clears those of earlier templates away.
+pub(super) async fn in_place(
+    context: &Context,
+    owner: &Owner,
+    members: &Members,
+    outcome: &Outcome,
+    (live, template): (&str, &ConfigHash),
+    cleared: &mut Option<String>,
+) -> Result<(), ApplyError> {
+    if let Some(hash) = &outcome.step.deploy {
+        nudge(context, members, template, hash).await?;
+    }
+    if outcome.at_rest && outcome.step.confirmed.status == Status::True && cleared.as_deref() != Some(live) {
+        clear_live(context, owner, live).await?;
+        *cleared = Some(live.to_owned());
+    }
+    Ok(())
+}
+
+/// Lets the kubelets of pods that read their configuration anew look at their ConfigMap now: by
+/// themselves they take up to a minute, at a change of the pod they do it at once.
+async fn nudge(context: &Context, members: &Members, template: &ConfigHash, hash: &ConfigHash) -> Result<(), ApplyError> {
+    let newest = members.pods.values().filter(|pod| pod.labels.get(LABEL_TEMPLATE) == Some(template.as_ref()));
+    let behind = newest.filter(|pod| !pod.finished && !pod.facts.deleting && pod.config_hash.as_deref() != Some(hash.as_ref()));
+    let patch = serde_json::json!({ "metadata": { "annotations": { ANNOTATION_CONFIG_HASH: hash.as_ref() } } });
+    let nudges = behind.map(|pod| {
+        let api: Api<Pod> = Api::namespaced(context.client.clone(), &pod.namespace);
+        let patch = &patch;
+        async move {
+            match api.patch(&pod.name, &PatchParams::default(), &Patch::Merge(patch)).await {
+                Err(kube::Error::Api(error)) if error.code == 404 => Ok(()),
+                answer => answer.map(drop).map_err(failed("Pod", &pod.name)),
+            }
+        }
+    });
+    futures::future::try_join_all(nudges).await.map(drop)
+}
+
+/// Deletes ConfigMaps that pods of earlier templates had mounted.
+async fn clear_live(context: &Context, owner: &Owner, kept: &str) -> Result<(), ApplyError> {
+    let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), &owner.namespace);
+    let of_processor = ListParams::default().labels(&format!("{LABEL_PROCESSOR}={}", owner.name));
+    let found = maps.list_metadata(&of_processor).await.map_err(failed("ConfigMap", &owner.name))?;
+    let live = found.items.iter().filter(|map| map.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(ANNOTATION_LIVE)));
+    for name in live.filter_map(|map| map.metadata.name.as_deref()).filter(|name| *name != kept) {
+        delete::<ConfigMap>(context, &owner.namespace, name).await;
+    }
+    Ok(())
 }

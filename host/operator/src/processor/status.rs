@@ -4,7 +4,7 @@
 use super::facts::Counts;
 use crate::build::rollout::{Rejected, Step, Verdict as ConfigVerdict};
 use crate::build::{ConfigHash, Valid};
-use crate::conditions::{Conditions, Status, find, time};
+use crate::conditions::{Conditions, Status, find, round, time};
 use crate::context::Context;
 use crate::index::Members;
 use crate::shell::events::EventType;
@@ -68,6 +68,8 @@ pub(super) struct Seen<'a> {
     pub(super) rejected: Option<&'a Rejected>,
     pub(super) confirmed: Option<u32>,
     pub(super) draining: &'a [String],
+    /// The condition RoutingTableReady, where a table is named.
+    pub(super) routing: Option<&'a (Status, &'static str, String)>,
 }
 
 /// Computes the status.
@@ -117,6 +119,9 @@ fn conditions(seen: &Seen<'_>) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta
     let mut conditions = Conditions::new(&seen.before.conditions, seen.now, seen.processor.metadata.generation);
     let (ready, why, message) = readiness(seen);
     conditions.set(kind::READY, ready, why, &message);
+    if let Some((status, why, message)) = seen.routing {
+        conditions.set(kind::ROUTING_TABLE_READY, *status, why, message);
+    }
     if seen.valid.is_none() {
         return conditions.finish();
     }
@@ -173,6 +178,9 @@ fn readiness(seen: &Seen<'_>) -> (Status, &'static str, String) {
         && step.accepted.status == Status::False
     {
         return (Status::False, step.accepted.reason, step.accepted.message.clone());
+    }
+    if let Some((Status::False, why, message)) = seen.routing {
+        return (Status::False, *why, message.clone());
     }
     let Counts { desired, ready, .. } = seen.counts;
     if let Some(finding) = seen.findings.first() {
@@ -310,17 +318,6 @@ fn mode(seen: &Seen<'_>) -> &'static str {
         _ if scaling.mode == weir_core::snapshot::Mode::DryRun => "DryRun",
         _ => "Enforce",
     }
-}
-
-/// Two significant digits: enough to act on, and stable enough not to be written every second.
-pub(super) fn round(value: f64) -> f64 {
-    if value == 0.0 || !value.is_finite() {
-        return 0.0;
-    }
-    let magnitude = 10_f64.powf(value.abs().log10().floor() - 1.0);
-    let rounded = (value / magnitude).round() * magnitude;
-    // Takes the noise of binary fractions off.
-    format!("{rounded:.6}").parse().unwrap_or(rounded)
 }
 
 fn rate_text(rate: f64) -> String {

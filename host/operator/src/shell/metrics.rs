@@ -34,6 +34,7 @@ use std::time::Duration;
 use weir_core::breaker::State;
 use weir_core::decision::Decision;
 use weir_core::ids::ObjectRef;
+use weir_core::placement::{PlacementDecision, PlacementOutcome};
 use weir_core::quota::Resource;
 use weir_core::scaling::Outcome;
 use weir_core::snapshot::Mode;
@@ -120,6 +121,35 @@ impl Metrics {
             Outcome::Failure(failure) => {
                 let PolicyName { policy_namespace, policy } = PolicyName::of(&policy.object);
                 families.policy_failures.get_or_create(&PolicyFailure { policy_namespace, policy, kind: failure.kind.as_str() }).inc();
+            }
+        }
+    }
+
+    /// A decision about owners was made.
+    pub fn placed(&self, decision: &PlacementDecision) {
+        let families = &self.families;
+        families.placement_decisions.get_or_create(&Decided { verdict: decision.verdict.as_str(), mode: mode(decision.mode) }).inc();
+        for clamp in &decision.clamps {
+            families.placement_clamps.get_or_create(&Clamped { guardrail: clamp.guardrail.as_str() }).inc();
+        }
+        if decision.mode == Mode::Enforce {
+            for (cause, partitions) in [("Policy", decision.moves()), ("Failover", decision.failovers())] {
+                families.partition_moves.get_or_create(&labels::Caused { cause }).inc_by(u64::from(partitions));
+            }
+        }
+        let Some(policy) = &decision.policy else { return };
+        for invocation in decision.mirrors.iter().filter_map(|mirror| mirror.invocation.as_ref()) {
+            let handles = self.policy(&policy.object);
+            handles.fuel.observe(invocation.fuel as f64);
+            match &invocation.outcome {
+                PlacementOutcome::Proposal(_) => {}
+                PlacementOutcome::Refusal(_) => {
+                    handles.refusals.inc();
+                }
+                PlacementOutcome::Failure(failure) => {
+                    let PolicyName { policy_namespace, policy } = PolicyName::of(&policy.object);
+                    families.policy_failures.get_or_create(&PolicyFailure { policy_namespace, policy, kind: failure.kind.as_str() }).inc();
+                }
             }
         }
     }

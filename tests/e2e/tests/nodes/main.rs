@@ -6,6 +6,7 @@
 //! | [`surge`] | a surge is answered within seconds |
 //! | [`records`] | no record is lost through scale-up, swap, outage and scale-down |
 //! | [`config`] | a bad configuration never costs a replica |
+//! | [`partitions`] | no record is lost when partitions move and tables change |
 //! | [`silence`] | metrics that can't be trusted hold |
 //! | [`health`] | what is wrong with pods stands in a condition |
 //! | [`rights`] | nothing is forbidden to the operator that it needs |
@@ -13,6 +14,7 @@
 
 mod config;
 mod health;
+mod partitions;
 mod records;
 mod rights;
 mod setting;

@@ -2,7 +2,7 @@
 
 use super::MetricsOptions;
 use super::labels::{
-    ApiFailure, ApiRequest, Applied, ApplyFailure, COMPILED, Clamped, Compiled, Decided, Differs, EventOutcome, FAILURES, GUARDRAILS, Kinded, ObjectName,
+    ApiFailure, ApiRequest, Applied, ApplyFailure, COMPILED, Caused, Clamped, Compiled, Decided, Differs, EventOutcome, FAILURES, GUARDRAILS, Kinded, ObjectName,
     ObjectNamespace, ObjectReplicas, PolicyFailure, PolicyName, PolicyNamespace, QuotaRefusal, Readied, Scraped, Step, Stepped, Swapped, Told, Unhealthy, Verb,
 };
 use prometheus_client::metrics::counter::Counter;
@@ -14,6 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 use std::sync::atomic::AtomicU64;
 use weir_core::decision::Verdict;
 use weir_core::health::Problem;
+use weir_core::placement::{PlacementGuardrail, PlacementVerdict};
 use weir_engine::LoadError;
 
 /// A gauge of seconds.
@@ -28,6 +29,9 @@ pub(super) struct Families {
     pub(super) decisions: Family<Decided, Counter>,
     pub(super) clamps: Family<Clamped, Counter>,
     pub(super) decision_duration: Histogram,
+    pub(super) placement_decisions: Family<Decided, Counter>,
+    pub(super) placement_clamps: Family<Clamped, Counter>,
+    pub(super) partition_moves: Family<Caused, Counter>,
     pub(super) policy_refusals: Family<PolicyName, Counter>,
     pub(super) policy_failures: Family<PolicyFailure, Counter>,
     pub(super) policy_states_dropped: Family<PolicyName, Counter>,
@@ -98,6 +102,9 @@ impl Families {
             decisions: Family::default(),
             clamps: Family::default(),
             decision_duration: microseconds(),
+            placement_decisions: Family::default(),
+            placement_clamps: Family::default(),
+            partition_moves: Family::default(),
             policy_refusals: Family::default(),
             policy_failures: Family::default(),
             policy_states_dropped: Family::default(),
@@ -148,6 +155,13 @@ impl Families {
     fn register_decisions(&self, registry: &mut Registry) {
         registry.register("decisions", "Decisions by verdict and by whether they take effect", self.decisions.clone());
         registry.register("clamps", "Proposals that a guardrail changed", self.clamps.clone());
+        registry.register(
+            "placement_decisions",
+            "Decisions about owners of partitions by verdict and by whether they take effect",
+            self.placement_decisions.clone(),
+        );
+        registry.register("placement_clamps", "Proposals about owners that a guardrail changed", self.placement_clamps.clone());
+        registry.register("partition_moves", "Partitions that got another owner, by why", self.partition_moves.clone());
         registry.register_with_unit("decision_duration", "From snapshot to verdict", Unit::Seconds, self.decision_duration.clone());
         registry.register_with_unit("tick_duration", "From observe to record, for one object", Unit::Seconds, self.tick_duration.clone());
         registry.register_with_unit("tick_lateness", "How long after it was due a tick started", Unit::Seconds, self.tick_lateness.clone());
@@ -227,6 +241,17 @@ impl Families {
         }
         for guardrail in GUARDRAILS {
             drop(self.clamps.get_or_create(&Clamped { guardrail }));
+        }
+        for verdict in PlacementVerdict::ALL {
+            for mode in ["Enforce", "DryRun"] {
+                drop(self.placement_decisions.get_or_create(&Decided { verdict: verdict.as_str(), mode }));
+            }
+        }
+        for guardrail in PlacementGuardrail::ALL {
+            drop(self.placement_clamps.get_or_create(&Clamped { guardrail: guardrail.as_str() }));
+        }
+        for cause in ["Policy", "Failover"] {
+            drop(self.partition_moves.get_or_create(&Caused { cause }));
         }
         for step in Step::ALL {
             drop(self.reconcile_errors.get_or_create(&Stepped { step: step.as_str() }));

@@ -170,6 +170,7 @@ macro_rules! label_sets {
 label_sets! {
     Decided { verdict: &'static str, mode: &'static str }
     Clamped { guardrail: &'static str }
+    Caused { cause: &'static str }
     PolicyName { policy_namespace: String, policy: String }
     PolicyFailure { policy_namespace: String, policy: String, kind: &'static str }
     Swapped { result: &'static str }

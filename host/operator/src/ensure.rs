@@ -1,4 +1,4 @@
-//! Apply: writes an own object when it differs. Touches the network; called by the actor.
+//! Apply: writes an own object when it differs. Touches the network; called by the actors.
 //!
 //! What was written is remembered by its content and by what the server made of it, so a pass over
 //! an unchanged object costs nothing. The first pass after a start reads instead of writing.
@@ -15,13 +15,13 @@ use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::hash::{Hash as _, Hasher as _};
-use weir_crds::names::FIELD_MANAGER;
+use weir_crds::names::{FIELD_MANAGER, LABEL_PROCESSOR};
 
 /// An object could not be written.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ApplyError {
+pub(crate) enum ApplyError {
     /// The name belongs to someone else.
-    #[error("{kind} {name} exists and is not controlled by this LogProcessor: delete or rename it, or choose another name for the LogProcessor")]
+    #[error("{kind} {name} exists and is not controlled by this object: delete or rename it, or choose another name for this object")]
     NameTaken {
         /// Kind of the object.
         kind: &'static str,
@@ -43,21 +43,21 @@ pub(super) enum ApplyError {
     NotLeading,
 }
 
-/// What is known of the own objects of one processor.
+/// What is known of the own objects of one object of ours.
 #[derive(Default)]
-pub(super) struct Ensured {
+pub(crate) struct Ensured {
     /// Kind and name → content that was wanted, and [`mark`] of what the server made of it.
     known: HashMap<(&'static str, String), (u64, u64)>,
 }
 
 impl Ensured {
     /// The object may have been changed by somebody: look again at the next pass.
-    pub(super) fn forget(&mut self, kind: &'static str) {
+    pub(crate) fn forget(&mut self, kind: &'static str) {
         self.known.retain(|(known, _), _| *known != kind);
     }
 
     /// Forgets what the watches show in another state than the one that was written.
-    pub(super) fn drifted(&mut self, namespace: &str, workload: Option<&WorkloadView>, index: &Index) {
+    pub(crate) fn drifted(&mut self, namespace: &str, workload: Option<&WorkloadView>, index: &Index) {
         self.known.retain(|(kind, name), (content, written)| {
             if *kind == ObjectKind::Deployment.as_str() {
                 return workload.is_some_and(|workload| workload.key.name == *name && u64::try_from(workload.generation) == Ok(*written));
@@ -67,8 +67,13 @@ impl Ensured {
         });
     }
 
+    /// Forgets what the watches show in a later state than the one that was written, by its [`mark`].
+    pub(crate) fn outdated(&mut self, seen: impl Fn(&'static str, &str) -> Option<u64>) {
+        self.known.retain(|(kind, name), (content, written)| *content == ABSENT || seen(kind, name).is_none_or(|seen| seen <= *written));
+    }
+
     /// Writes the object when it differs.
-    pub(super) async fn ensure(&mut self, context: &Context, owner_uid: &str, object: &Object) -> Result<ApplyResult, ApplyError> {
+    pub(crate) async fn ensure(&mut self, context: &Context, owner_uid: &str, object: &Object) -> Result<ApplyResult, ApplyError> {
         let kind = object.kind.as_str();
         let key = (kind, object.name.clone());
         let content = content(&object.json);
@@ -122,7 +127,7 @@ impl Ensured {
     }
 
     /// Deletes an own object if it exists.
-    pub(super) async fn remove(&mut self, context: &Context, namespace: &str, owner_uid: &str, kind: ObjectKind, name: &str) -> Result<(), ApplyError> {
+    pub(crate) async fn remove(&mut self, context: &Context, namespace: &str, owner_uid: &str, kind: ObjectKind, name: &str) -> Result<(), ApplyError> {
         let word = kind.as_str();
         let key = (word, name.to_owned());
         // Looked for once; what is created later is created by this actor.
@@ -155,6 +160,7 @@ const ABSENT: u64 = 0;
 fn feed(context: &Context, kind: ObjectKind, json: &Value) {
     if kind.as_str() == ObjectKind::Deployment.as_str()
         && let Ok(deployment) = serde_json::from_value::<Deployment>(json.clone())
+        && deployment.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL_PROCESSOR))
     {
         context.index.write().apply_workload(WorkloadView::from(&deployment));
     }

@@ -1,10 +1,11 @@
-//! Starts and stops the actors. Touches nothing by itself. The watches tell it about objects; the
+//! Starts and stops the actors of one kind of object. Touches nothing by itself. The watches tell it about objects; the
 //! leader election tells it whether actors may run. Actors that lose the leadership pause: when this
 //! process gets it back before anybody else had it, they go on with all that they know.
 
-use super::actor;
 use crate::context::Context;
 use futures::FutureExt as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -13,13 +14,12 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use weir_core::ids::ObjectRef;
-use weir_crds::LogProcessor;
 
 /// Wait before an actor is started again that panicked.
 const AFTER_PANIC: Duration = Duration::from_secs(5);
 
-struct Entry {
-    spec: watch::Sender<Arc<LogProcessor>>,
+struct Entry<K> {
+    spec: watch::Sender<Arc<K>>,
     wake: Arc<Notify>,
     running: Option<Running>,
 }
@@ -29,10 +29,22 @@ struct Running {
     task: tokio::task::JoinHandle<()>,
 }
 
-/// All LogProcessors, and their actors while this process leads.
-pub struct Manager {
+/// A kind of object of which each has an actor.
+pub trait Acts: Resource<DynamicType = ()> + Send + Sync + Sized + 'static {
+    /// Runs until stopped or the object is gone.
+    fn act(
+        context: Arc<Context>,
+        object: ObjectRef,
+        spec: watch::Receiver<Arc<Self>>,
+        wake: Arc<Notify>,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send;
+}
+
+/// All objects of a kind, and their actors while this process leads.
+pub struct Manager<K> {
     context: Arc<Context>,
-    entries: Mutex<HashMap<ObjectRef, Entry>>,
+    entries: Mutex<HashMap<ObjectRef, Entry<K>>>,
     state: Mutex<State>,
 }
 
@@ -49,21 +61,21 @@ enum State {
     },
 }
 
-impl Manager {
+impl<K: Acts> Manager<K> {
     /// None yet.
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
         Self { context, entries: Mutex::default(), state: Mutex::new(State::Idle) }
     }
 
-    /// Takes a LogProcessor in.
-    pub fn apply(&self, object: ObjectRef, processor: LogProcessor) {
+    /// Takes an object in.
+    pub fn apply(&self, object: ObjectRef, resource: K) {
         let mut entries = self.entries.lock();
-        let processor = Arc::new(processor);
-        let entry = entries.entry(object.clone()).or_insert_with(|| Entry { spec: watch::channel(processor.clone()).0, wake: Arc::default(), running: None });
+        let resource = Arc::new(resource);
+        let entry = entries.entry(object.clone()).or_insert_with(|| Entry { spec: watch::channel(resource.clone()).0, wake: Arc::default(), running: None });
         entry.spec.send_if_modified(|held| {
-            let news = actor::is_news(held, &processor);
-            *held = processor.clone();
+            let news = is_news(held.meta(), resource.meta());
+            *held = resource.clone();
             news
         });
         if matches!(*self.state.lock(), State::Leading { .. }) && entry.running.is_none() {
@@ -71,7 +83,7 @@ impl Manager {
         }
     }
 
-    /// A LogProcessor is gone.
+    /// An object is gone.
     pub fn delete(&self, object: &ObjectRef) {
         if let Some(entry) = self.entries.lock().remove(object)
             && let Some(running) = entry.running
@@ -102,7 +114,7 @@ impl Manager {
             State::Idle => {}
         }
         let mut entries = self.entries.lock();
-        tracing::info!(log_processors = entries.len(), term, "leading: deciding from now on");
+        tracing::info!(kind = %K::kind(&()), objects = entries.len(), term, "leading: deciding from now on");
         for (object, entry) in entries.iter_mut().filter(|(_, entry)| entry.running.is_none()) {
             entry.running = Some(start(&self.context, object, entry));
         }
@@ -139,18 +151,27 @@ impl Manager {
     }
 }
 
-fn start(context: &Arc<Context>, object: &ObjectRef, entry: &Entry) -> Running {
+/// Whether the newest definition asks an actor for anything. A status write comes back as a change, too; the
+/// actor knows what it wrote.
+pub(crate) fn is_news(held: &ObjectMeta, newest: &ObjectMeta) -> bool {
+    held.generation != newest.generation
+        || held.uid != newest.uid
+        || held.deletion_timestamp != newest.deletion_timestamp
+        || held.annotations != newest.annotations
+}
+
+fn start<K: Acts>(context: &Arc<Context>, object: &ObjectRef, entry: &Entry<K>) -> Running {
     let stop = CancellationToken::new();
     let (context, object, spec, wake, stopped) = (context.clone(), object.clone(), entry.spec.clone(), entry.wake.clone(), stop.clone());
     let task = tokio::spawn(async move {
         while !stopped.is_cancelled() {
             // Boxed, because the two futures around it would each hold room for it.
-            let actor = Box::pin(actor::run(context.clone(), object.clone(), spec.subscribe(), wake.clone(), stopped.clone()));
+            let actor = Box::pin(K::act(context.clone(), object.clone(), spec.subscribe(), wake.clone(), stopped.clone()));
             if AssertUnwindSafe(actor).catch_unwind().await.is_ok() {
                 return;
             }
             context.metrics.actor_panicked();
-            tracing::error!(object = %object, "the actor of this LogProcessor panicked and is started again; this is a fault of Weir, please report it");
+            tracing::error!(object = %object, "the actor of this object panicked and is started again; this is a fault of Weir, please report it");
             tokio::select! {
                 () = stopped.cancelled() => {}
                 () = tokio::time::sleep(AFTER_PANIC) => {}

@@ -1,0 +1,234 @@
+//! Records through everything that moves partitions: a storage that grows, a table that sends streams elsewhere,
+//! a table that can't be used, a storage node that goes away and comes back. Each record that was acknowledged
+//! must be found.
+
+use crate::setting::{PATIENCE, STORES, Setting};
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
+use weir_cluster::wait_until;
+use weir_core::placement::Map;
+use weir_e2e::condition;
+use weir_e2e::manifests::STORE;
+use weir_e2e::platform::cluster_ip;
+use weir_loadgen::Checker;
+
+/// Nodes of the storage at most.
+const NODES: usize = 3;
+/// Until a storage node that does not answer counts as lost.
+const TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Volumes on this machine's disk. They are of no namespace, so they are deleted by whoever made them.
+struct Volumes<'a> {
+    setting: &'a Setting,
+    names: Vec<String>,
+}
+
+impl<'a> Volumes<'a> {
+    fn make(setting: &'a Setting) -> Result<Self> {
+        let mut volumes = Self { setting, names: Vec::new() };
+        for node in 0..NODES {
+            let (namespace, name) = (setting.namespace.name(), format!("{}-{node}", setting.namespace.name()));
+            let path = format!("/var/lib/weir-stores/{namespace}/logs-{node}");
+            std::fs::create_dir_all(&path).with_context(|| path.clone())?;
+            // The stores don't run as root.
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777))?;
+            setting.apply(&json!({
+                "apiVersion": "v1", "kind": "PersistentVolume", "metadata": { "name": name },
+                "spec": {
+                    "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Retain",
+                    "hostPath": { "path": path }, "claimRef": { "namespace": namespace, "name": format!("storage-logs-{node}") },
+                },
+            }))?;
+            volumes.names.push(name);
+        }
+        Ok(volumes)
+    }
+}
+
+impl Drop for Volumes<'_> {
+    fn drop(&mut self) {
+        for name in &self.names {
+            let _ = self.setting.kubectl().run(["delete", "pv", name, "--wait=false"]);
+        }
+    }
+}
+
+fn storage() -> Value {
+    json!({
+        "apiVersion": "weir.dev/v1alpha1", "kind": "LogStorage", "metadata": { "name": "logs" },
+        "spec": {
+            "engine": { "victoriaLogs": {
+                "image": "weir.local/victorialogs:test", "imagePullPolicy": "Never",
+                "resources": { "requests": { "cpu": "50m", "memory": "64Mi" } },
+                "query": { "replicas": 1, "resources": { "requests": { "cpu": "50m", "memory": "64Mi" } } },
+            } },
+            "nodes": { "min": 1, "max": NODES, "pin": 2 },
+            "volume": { "size": "1Gi" },
+            "placement": {
+                "policyRef": { "name": "balanced" },
+                "guardrails": { "maxMovesPerStep": 64, "maxMovesPerHour": 1000, "minInterval": "0s" },
+            },
+            "failover": { "nodeTimeout": format!("{}s", TIMEOUT.as_secs()) },
+        },
+    })
+}
+
+/// A table whose streams all go to the storage, but those that `rules` send elsewhere.
+fn table(rules: Value) -> Value {
+    json!({
+        "apiVersion": "weir.dev/v1alpha1", "kind": "RoutingTable", "metadata": { "name": "base" },
+        "spec": {
+            "default": "main", "rules": rules,
+            "destinations": [
+                { "name": "main", "storageRef": { "name": "logs" } },
+                { "name": "apart", "otlp": { "endpoint": format!("http://{}:{STORE}/insert/opentelemetry", STORES[0]) } },
+            ],
+        },
+    })
+}
+
+fn edge() -> Value {
+    json!({
+        "apiVersion": "weir.dev/v1alpha1", "kind": "LogProcessor", "metadata": { "name": "edge" },
+        "spec": {
+            "routingTableRef": { "name": "base" },
+            "engine": { "otelCollector": {
+                "image": "weir.local/otelcol:test", "imagePullPolicy": "Never",
+                "config": {
+                    "receivers": { "otlp": { "protocols": { "grpc": { "endpoint": "0.0.0.0:4317" } } } },
+                    "service": { "pipelines": { "logs": { "receivers": ["otlp"] } } },
+                },
+                "queueVolume": { "sizeLimit": "256Mi" },
+                "resources": { "requests": { "cpu": "50m", "memory": "64Mi" } },
+            } },
+            "replicas": { "min": 2, "max": 2 },
+            "metrics": { "interval": "1s", "window": "20s", "staleness": "4s" },
+        },
+    })
+}
+
+impl Setting {
+    fn told<T>(&self, what: &str, found: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+        wait_until(what, PATIENCE, found).with_context(|| {
+            let look = |args: &[&str]| self.kubectl().run(args.iter().copied()).unwrap_or_else(|error| format!("{error:#}\n"));
+            format!("{}\n{}\n{}", look(&["get", "lst,rt,pvc", "-o", "wide"]), look(&["get", "lst,rt", "-o", "yaml"]), self.story())
+        })
+    }
+
+    fn says(&self, kind: &str, name: &str, of: &str, status: &str, reason: &str) -> Result<String> {
+        self.told(&format!("{kind} {name} says {of}={status} {reason}"), || {
+            let found = condition(&self.kubectl().json(["get", kind, name])?, of);
+            Ok(found.filter(|(is, why, _)| is == status && why == reason).map(|(.., message)| message))
+        })
+    }
+
+    fn map(&self) -> Result<Option<Map>> {
+        let Ok(found) = self.kubectl().json(["get", "configmap", "logs-partitions"]) else { return Ok(None) };
+        let text = found.pointer("/data/map.json").and_then(Value::as_str);
+        text.map(|text| Map::from_json(text).context("the map can't be read")).transpose()
+    }
+
+    fn map_when(&self, what: &str, wanted: impl Fn(&[usize], &Map) -> bool) -> Result<Map> {
+        self.told(what, || Ok(self.map()?.filter(|map| wanted(&counts(map), map))))
+    }
+
+    /// Waits until every replica runs a table that is newer than `before`; its version.
+    fn confirmed(&self, before: i64) -> Result<i64> {
+        self.told("every replica runs the newest table", || {
+            let table = self.kubectl().json(["get", "rt", "base"])?;
+            let version = table.pointer("/status/applied/version").and_then(Value::as_i64).unwrap_or(0);
+            let confirmed = condition(&table, "Confirmed").is_some_and(|(is, ..)| is == "True");
+            Ok((version > before && confirmed).then_some(version))
+        })
+    }
+}
+
+/// Partitions of each slot.
+fn counts(map: &Map) -> Vec<usize> {
+    let of = |slot: usize| map.mirrors[0].iter().filter(|owner| usize::try_from(**owner) == Ok(slot)).count();
+    (0..map.slots.len()).map(of).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_record_is_lost_when_partitions_move_and_tables_change() -> Result<()> {
+    let Some(setting) = Setting::new("partitions").await? else { return Ok(()) };
+    let apart = setting.stores()?;
+    let _volumes = Volumes::make(&setting)?;
+    setting.apply(&json!({
+        "apiVersion": "weir.dev/v1alpha1", "kind": "WasmPolicy", "metadata": { "name": "balanced" },
+        "spec": { "kind": "Placement", "source": { "builtin": { "name": "balanced" } } },
+    }))?;
+    setting.apply(&storage())?;
+    setting.apply(&table(json!([])))?;
+    setting.apply(&edge())?;
+    setting.map_when("two nodes own all partitions", |counts, _| counts == [32, 32])?;
+    setting.says("lst", "logs", "Ready", "True", "AsExpected")?;
+    setting.settled("edge", 2).await?;
+    let mut version = setting.confirmed(0)?;
+    let before = setting.observer.now().pods_of("edge").filter_map(|pod| pod.metadata.uid.clone()).collect::<Vec<_>>();
+    let sender = setting.send("edge", "partitions", "300")?;
+
+    let begun = Instant::now();
+    setting.kubectl().run(["scale", "lst/logs", "--replicas=3"])?;
+    let grown = setting.map_when("the third node has its share", |counts, _| counts.get(2).is_some_and(|count| *count > 0))?;
+    let moved = begun.elapsed();
+    version = setting.confirmed(version)?;
+    println!("scale-out: partitions {:?} after {moved:.1?}, confirmed by both replicas after {:.1?}", counts(&grown), begun.elapsed());
+
+    let begun = Instant::now();
+    let rules = json!([{ "name": "some", "destination": "apart", "match": { "resourceAttributes": [
+        { "key": "service.name", "operator": "In", "values": ["svc-00", "svc-03", "svc-07"] } ] } }]);
+    setting.apply(&table(rules.clone()))?;
+    version = setting.confirmed(version)?;
+    println!("another table: confirmed by both replicas after {:.1?}", begun.elapsed());
+
+    let mut broken = table(rules);
+    broken["spec"]["default"] = json!("nowhere");
+    setting.apply(&broken)?;
+    let said = setting.says("rt", "base", "Compiled", "False", "InvalidSpec")?;
+    assert!(said.contains("nowhere"), "{said}");
+    assert_eq!(setting.kubectl().json(["get", "rt", "base"])?.pointer("/status/applied/version").and_then(Value::as_i64), Some(version), "the last good table stays");
+    setting.apply(&table(json!([])))?;
+    version = setting.confirmed(version)?;
+
+    // A node that is gone in good order, and for which there is no place.
+    setting.kubectl().run(["cordon", "node-1", "node-2"])?;
+    let begun = Instant::now();
+    let gone = setting.kubectl().run(["delete", "pod", "logs-2", "--wait=false"]).and_then(|_| {
+        let lost = setting.map_when("its partitions have other owners, and its queue another node", |counts, map| {
+            counts.get(2) == Some(&0) && map.slots[2].target != "logs-2"
+        })?;
+        let moved = begun.elapsed();
+        version = setting.confirmed(version)?;
+        println!(
+            "loss of a node: partitions {:?} after {moved:.1?} (its timeout is {TIMEOUT:?}), confirmed by both replicas after {:.1?}",
+            counts(&lost),
+            begun.elapsed()
+        );
+        let said = setting.says("lst", "logs", "Reachable", "False", "RecordsUnreachable")?;
+        assert!(said.contains("logs-2"), "{said}");
+        Ok(())
+    });
+    setting.kubectl().run(["uncordon", "node-1", "node-2"])?;
+    gone?;
+    setting.map_when("it is back and has its share", |counts, map| counts[2] > 0 && map.slots[2].target == "logs-2")?;
+    setting.says("lst", "logs", "Ready", "True", "AsExpected")?;
+    setting.confirmed(version)?;
+
+    let report = sender.stop().await;
+    let after = setting.observer.now().pods_of("edge").filter_map(|pod| pod.metadata.uid.clone()).collect::<Vec<_>>();
+    assert_eq!(after, before, "tables reach running replicas");
+    let query = format!("http://{}:{STORE}", cluster_ip(setting.kubectl(), "logs-query")?);
+    let verdict = Checker::new(&[vec![query], apart].concat(), &report.run).check(&report).await?;
+    println!("{} acknowledged, {} found, {} missing, {} twice", verdict.acked, verdict.distinct, verdict.missing, verdict.duplicates);
+    assert!(
+        verdict.complete() && report.all_acked(),
+        "{:?} {:?}\n{}",
+        report.records,
+        verdict.streams.iter().map(|stream| &stream.missing_ranges).collect::<Vec<_>>(),
+        setting.story()
+    );
+    setting.nothing_forbidden()
+}

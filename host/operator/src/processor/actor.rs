@@ -46,7 +46,7 @@ use weir_crds::log_processor::LastDecision;
 const FIRST_PASS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 /// Of very many objects, one is compared in this time on average: three requests each. More of them at a time
 /// would keep a small API server busy with nothing but reads, and everything else would wait behind them.
-const EACH: Duration = Duration::from_millis(40);
+const EACH: Duration = Duration::from_millis(20);
 
 /// A load that rises by this factor over the mean of the seconds before is looked at again soon.
 const RISE: f64 = 1.5;

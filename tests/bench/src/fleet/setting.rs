@@ -131,7 +131,7 @@ impl Setting {
     pub(super) async fn wait_until_quiet(&self, operator: &Operator) {
         let begun = Instant::now();
         let (mut before, mut calm) = (operator.counters_so_far().requests, 0);
-        while begun.elapsed() < Duration::from_secs(120) && calm < 3 {
+        while begun.elapsed() < Duration::from_secs(300) && calm < 3 {
             tokio::time::sleep(Duration::from_secs(5)).await;
             let now = operator.counters_so_far().requests;
             calm = if now - before <= 5.0 { calm + 1 } else { 0 };

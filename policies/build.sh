@@ -80,11 +80,11 @@ pack() { "$HERE/target/debug/weir-pack" "$@"; }
 wasm_of() { printf '%s/target/guest/%s/release/%s.wasm' "$HERE" "$TARGET" "${1//-/_}"; }
 
 build_all() {
-  local builtin=(threshold backlog balanced) examples=(surge-guard) arguments=() name
+  local scaling=(threshold backlog) placement=(balanced) examples=(surge-guard) name
   local components=$HERE/target/components
-  for name in "${builtin[@]}" "${examples[@]}"; do arguments+=(--package "$name"); done
-  (cd "$HERE" && guest_build --locked "${arguments[@]}")
-  for name in "${builtin[@]}"; do pack component "$components/$name.wasm" "$(wasm_of "$name")"; done
+  # A run of cargo for each kind: the SDK exports one world.
+  (cd "$HERE" && guest_build --locked "${scaling[@]/#/--package=}" "${examples[@]/#/--package=}" && guest_build --locked "${placement[@]/#/--package=}")
+  for name in "${scaling[@]}" "${placement[@]}"; do pack component "$components/$name.wasm" "$(wasm_of "$name")"; done
   for name in "${examples[@]}"; do pack component "$components/examples/$name.wasm" "$(wasm_of "$name")"; done
   pack fixtures "$components/fixtures" "$HERE/fixtures" "$HERE/../wit"
 }

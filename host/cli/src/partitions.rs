@@ -131,11 +131,10 @@ mod tests {
         let text = map(&ledger, &status).unwrap();
         let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(rows[0].join(" "), "epoch 2, version 0, 0 nodes wanted");
-        assert_eq!(rows[2..], [
-            vec!["logs-0", "-", "Ready", "2", "1.20", "0-1"],
-            vec!["logs-1", "-", "-", "2", "-", "2-3"],
-            vec!["(no", "owner)", "-", "-", "1", "-", "4"],
-        ]);
+        assert_eq!(
+            rows[2..],
+            [vec!["logs-0", "-", "Ready", "2", "1.20", "0-1"], vec!["logs-1", "-", "-", "2", "-", "2-3"], vec!["(no", "owner)", "-", "-", "1", "-", "4"],]
+        );
         let text = owners(&ledger, 3).unwrap();
         let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(rows[1..], [vec!["1", "logs-0", "1970-01-01T00:00:00Z", "1970-01-01T00:01:00Z"], vec!["2", "logs-1", "1970-01-01T00:01:00Z", "now"]]);

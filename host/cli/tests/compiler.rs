@@ -48,6 +48,7 @@ fn policy(namespace: &str, module: &str) -> Candidate {
     bytes.extend(module);
     Candidate {
         object: ObjectRef::new(namespace, "policy"),
+        kind: weir_engine::PolicyKind::Scaling,
         bytes: Bytes::from(bytes),
         digest: None,
         params: serde_json::Value::Null,

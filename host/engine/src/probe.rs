@@ -14,13 +14,13 @@ use weir_core::state;
 /// The input of a recent decision.
 #[derive(Clone, Debug)]
 pub(crate) enum Probe {
-    Scaling(ScalingInput),
+    Scaling(Box<ScalingInput>),
     Placement(Box<PlacementInput>),
 }
 
 impl From<ScalingInput> for Probe {
     fn from(input: ScalingInput) -> Self {
-        Self::Scaling(input)
+        Self::Scaling(Box::new(input))
     }
 }
 
@@ -55,7 +55,7 @@ impl Probe {
     fn with(&self, params: &str, state: Vec<u8>) -> Self {
         let params = params.to_owned();
         match self {
-            Self::Scaling(input) => Self::Scaling(ScalingInput { params, state, ..input.clone() }),
+            Self::Scaling(input) => Self::Scaling(Box::new(ScalingInput { params, state, ..(**input).clone() })),
             Self::Placement(input) => Self::Placement(Box::new(PlacementInput { params, state, ..(**input).clone() })),
         }
     }

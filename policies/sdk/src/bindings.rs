@@ -5,8 +5,6 @@
 
 #![allow(unsafe_code, missing_docs, clippy::all, clippy::pedantic, clippy::indexing_slicing)]
 
-pub mod placement;
-
 use crate::input::{Capacity, Input, Objectives, Replicas};
 use crate::params::Params;
 use crate::policy::{ScalingPolicy, call};

@@ -48,7 +48,7 @@
 //! | [`params`] | typed params, and their JSON Schema from the same few lines |
 //! | [`state`] | typed, versioned, bounded state from one decision to the next |
 //! | [`policy`] | the trait behind [`scaling!`], and a whole call from bytes to bytes |
-//! | [`placement`] | the same for placement policies |
+//! | [`placement`] | the same for placement policies; they need the feature `placement` |
 //! | [`testing`] | inputs for tests, made in one line |
 //! | `bindings` | the component's interface, generated from `wit/`; in Wasm only |
 //! | `memory` | an allocator for one call; in Wasm only |
@@ -56,7 +56,10 @@
 // The macros name this crate as its users see it; inside the crate itself that name is this one.
 extern crate self as weir_policy;
 
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", not(feature = "placement")))]
+pub mod bindings;
+#[cfg(all(target_arch = "wasm32", feature = "placement"))]
+#[path = "bindings/placement.rs"]
 pub mod bindings;
 pub mod input;
 mod macros;

@@ -118,7 +118,8 @@ macro_rules! scaling {
 /// [`PlacementPolicy`](crate::placement::PlacementPolicy), and, when compiled for Wasm, the exports of the
 /// world `placement-policy`.
 ///
-/// The version is the crate's own. `state:` may be left out. Use it once in a crate, at its root.
+/// The version is the crate's own. `state:` may be left out. Use it once in a crate, at its root, and give this
+/// crate the feature `placement`.
 #[macro_export]
 macro_rules! placement {
     (
@@ -160,8 +161,8 @@ macro_rules! placement {
         #[cfg(target_arch = "wasm32")]
         #[allow(unsafe_code, missing_docs)]
         mod weir_component {
-            type Component = $crate::bindings::placement::Component<super::Policy>;
-            $crate::bindings::placement::export_placement!(Component with_types_in $crate::bindings::placement);
+            type Component = $crate::bindings::Component<super::Policy>;
+            $crate::bindings::export!(Component with_types_in $crate::bindings);
         }
     };
 }

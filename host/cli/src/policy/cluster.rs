@@ -5,8 +5,8 @@
 use crate::cluster::{Args, blocking};
 use crate::print;
 use anyhow::{Context as _, bail};
-use kube::api::{Patch, PatchParams};
 use kube::Api;
+use kube::api::{Patch, PatchParams};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use weir_crds::WasmPolicy;

@@ -141,7 +141,7 @@ pub fn choose(wishes: Vec<(u32, u32)>, most: u32, nodes: &NodeColumns, partition
         let load = loads.weights.get(node).zip(nodes.capacities.get(node)).map_or(0.0, |(load, capacity)| load / capacity);
         (!nodes.takes(node), load, partitions.weights.get(at).copied().unwrap_or(0.0))
     };
-    let mut ranked: Vec<((bool, f64, f64), (u32, u32))> = wishes.into_iter().map(|wish| (urgency(wish.0), wish)).collect();
+    let mut ranked: Vec<_> = wishes.into_iter().map(|wish| (urgency(wish.0), wish)).collect();
     ranked.sort_by(|(a, first), (b, second)| b.0.cmp(&a.0).then(b.1.total_cmp(&a.1)).then(b.2.total_cmp(&a.2)).then(first.0.cmp(&second.0)));
     ranked.truncate(most);
     ranked.into_iter().map(|(_, wish)| wish).collect()

@@ -9,7 +9,15 @@ const NOW: UnixMs = UnixMs(1_700_000_000_000);
 fn policy(name: &str, params: serde_json::Value) -> Arc<Policy> {
     let engine = Engine::new(EngineConfig { concurrent_instances: 1, ..EngineConfig::default() }).unwrap();
     let bytes = builtin(name).unwrap();
-    let candidate = Candidate { object: ObjectRef::new("team", "rule"), kind: PolicyKind::Scaling, bytes, digest: None, params, limits: Limits::default(), wasi: Wasi::Deny };
+    let candidate = Candidate {
+        object: ObjectRef::new("team", "rule"),
+        kind: PolicyKind::Scaling,
+        bytes,
+        digest: None,
+        params,
+        limits: Limits::default(),
+        wasi: Wasi::Deny,
+    };
     engine.load_blocking(&candidate, &[]).result.unwrap()
 }
 

@@ -16,7 +16,7 @@ use crate::build::{Deploy, Inputs, Revision, Routing, Valid, ValidEngine, object
 use crate::context::Context;
 use crate::ensure::{ApplyError, Ensured};
 use crate::index::Members;
-use crate::manager::Acts;
+use crate::manager::{Acts, is_news};
 use crate::policies::Entry;
 use crate::shell::events::EventType;
 use crate::shell::metrics::{Readiness, Step, Tracked};

@@ -31,5 +31,5 @@ mod plan;
 mod status;
 pub mod valid;
 mod volumes;
-mod weigh;
 pub(crate) mod watches;
+mod weigh;

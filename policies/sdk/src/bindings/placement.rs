@@ -1,15 +1,19 @@
-//! The same for the world `placement-policy`.
+//! The interface of placement policies, generated from `wit/`, and its translation to this crate's types: what
+//! `bindings.rs` is for scaling policies.
+
+#![allow(unsafe_code, missing_docs, clippy::all, clippy::pedantic, clippy::indexing_slicing)]
 
 use crate::params::Params;
 use crate::placement::{Bounds, Input, NodeState, Nodes, Partitions, PlacementPolicy, call};
+use crate::state::State;
 use core::marker::PhantomData;
 
 wit_bindgen::generate!({
     path: "../../wit",
     world: "placement-policy",
     pub_export_macro: true,
-    export_macro_name: "export_placement",
-    default_bindings_module: "weir_policy::bindings::placement",
+    export_macro_name: "export",
+    default_bindings_module: "weir_policy::bindings",
 });
 
 use exports::weir::policy::{describe, placement};
@@ -26,6 +30,8 @@ impl<P: PlacementPolicy + 'static> describe::Guest for Component<P> {
             summary: about.summary.into(),
             params_schema: P::Params::schema(),
             series: Vec::new(),
+            state: (P::State::VERSION > 0)
+                .then(|| describe::StateVersions { version: P::State::VERSION.into(), reads: P::State::READS.iter().map(|read| u32::from(*read)).collect() }),
         }
     }
 }

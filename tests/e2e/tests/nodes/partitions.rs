@@ -189,7 +189,11 @@ async fn no_record_is_lost_when_partitions_move_and_tables_change() -> Result<()
     setting.apply(&broken)?;
     let said = setting.says("rt", "base", "Compiled", "False", "InvalidSpec")?;
     assert!(said.contains("nowhere"), "{said}");
-    assert_eq!(setting.kubectl().json(["get", "rt", "base"])?.pointer("/status/applied/version").and_then(Value::as_i64), Some(version), "the last good table stays");
+    assert_eq!(
+        setting.kubectl().json(["get", "rt", "base"])?.pointer("/status/applied/version").and_then(Value::as_i64),
+        Some(version),
+        "the last good table stays"
+    );
     setting.apply(&table(json!([])))?;
     version = setting.confirmed(version)?;
 

@@ -2,8 +2,9 @@
 
 use super::MetricsOptions;
 use super::labels::{
-    ApiFailure, ApiRequest, Applied, ApplyFailure, COMPILED, Caused, Clamped, Compiled, Decided, Differs, EventOutcome, FAILURES, GUARDRAILS, Kinded, ObjectName,
-    ObjectNamespace, ObjectReplicas, PolicyFailure, PolicyName, PolicyNamespace, QuotaRefusal, Readied, Scraped, Step, Stepped, Swapped, Told, Unhealthy, Verb,
+    ApiFailure, ApiRequest, Applied, ApplyFailure, COMPILED, Caused, Clamped, Compiled, Decided, Differs, EventOutcome, FAILURES, GUARDRAILS, Kinded,
+    ObjectName, ObjectNamespace, ObjectReplicas, PolicyFailure, PolicyName, PolicyNamespace, QuotaRefusal, Readied, Scraped, Step, Stepped, Swapped, Told,
+    Unhealthy, Verb,
 };
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;

@@ -134,7 +134,12 @@ mod tests {
     fn what_a_node_says_of_its_partitions_is_added_up_and_nonsense_is_refused() {
         let engine = VictoriaLogs::new(&log_storage::VictoriaLogs::default());
         let mut bytes = vec![1.0, 0.0];
-        engine.weigh(b"{\"weir.partition\":\"1\",\"bytes\":\"300\"}\n{\"weir.partition\":\"\",\"bytes\":\"7\"}\n\n{\"weir.partition\":\"0\",\"bytes\":\"40\"}\n", &mut bytes).unwrap();
+        engine
+            .weigh(
+                b"{\"weir.partition\":\"1\",\"bytes\":\"300\"}\n{\"weir.partition\":\"\",\"bytes\":\"7\"}\n\n{\"weir.partition\":\"0\",\"bytes\":\"40\"}\n",
+                &mut bytes,
+            )
+            .unwrap();
         assert_eq!(bytes, [41.0, 300.0]);
         for (answer, words) in [
             (&b"{\"weir.partition\":\"2\",\"bytes\":\"1\"}"[..], "beyond the 2"),

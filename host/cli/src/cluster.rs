@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 /// Which object.
 #[derive(clap::Args)]
+#[group(id = "object")]
 pub(crate) struct Args {
     /// Name of the object.
     pub(crate) name: String,

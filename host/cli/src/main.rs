@@ -75,3 +75,11 @@ pub(crate) fn print(text: &str) {
     use std::io::Write as _;
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        <super::Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

@@ -177,8 +177,13 @@ impl ScalingPolicy for Policy {
     }
 }
 
+/// Fuel that a placement policy has for each partition besides its limit, which has to do for a hundred partitions
+/// and for ten thousand: twice what `balanced` takes for them on five hundred nodes (`tests/placement.rs`).
+pub const FUEL_FOR_PARTITION: u64 = 20_000;
+
 impl PlacementPolicy for Policy {
-    /// As [`ScalingPolicy::decide`]; the result may hold one owner for each partition besides.
+    /// As [`ScalingPolicy::decide`]; the result may hold one owner for each partition besides, and each gives
+    /// [`FUEL_FOR_PARTITION`] on top of the limit.
     fn place(&self, input: &PlacementInput) -> PlacementInvocation {
         let columns = placement::columns(input);
         let params: placement::DecideParams<'_> = (placement::input(input, &columns),);
@@ -186,7 +191,9 @@ impl PlacementPolicy for Policy {
         let callee = self.compiled.at(&self.runtime, input.now, seed);
         let owners = (input.partitions.owners.len() * size_of::<u32>()) as u64;
         let allowance = allowance(&self.limits).saturating_add(owners);
-        let Called { result, fuel, output } = call::call(callee, &self.compiled.decide, params, &self.limits, allowance);
+        let fuel = self.limits.fuel.saturating_add(FUEL_FOR_PARTITION.saturating_mul(input.partitions.owners.len() as u64));
+        let limits = Limits { fuel, ..self.limits.clone() };
+        let Called { result, fuel, output } = call::call(callee, &self.compiled.decide, params, &limits, allowance);
         PlacementInvocation { outcome: self.judge_placement(input, result), fuel, output }
     }
 }

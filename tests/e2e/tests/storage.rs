@@ -167,18 +167,21 @@ async fn partitions_find_owners_move_as_few_as_can_be_and_fail_over() -> Result<
     for node in 0..2 {
         stage.place(node).await?;
     }
-    let first = stage.map_when("every partition has an owner on two nodes", |map| counts(map) == [32, 32]).await?;
+    let first =
+        stage.map_when("every partition has an owner on two nodes", |map| counts(map).len() == 2 && counts(map).iter().all(|count| *count <= 33)).await?;
     the_objects_are_there(&stage).await?;
     stage.condition("Ready", "True").await?;
 
     patched(&stage, json!({ "nodes": { "pin": 3 } })).await?;
     stage.place(2).await?;
     let grown = stage.map_when("the third node has its share", |map| counts(map).get(2).is_some_and(|count| *count > 0)).await?;
-    // Each of the two has 32, may keep 22 (1.05 times the mean of 21.3), and so gives up 10: fewer can't be.
+    // Each of the two may keep 22 (1.05 times the mean of 21.3) and gives up what it has beyond that: fewer can't be.
     assert_eq!((counts(&grown), differing(&first, &grown)), (vec![22, 22, 20], 20));
     assert!(grown.epoch > first.epoch && grown.version > first.version);
     let decision = stage.status().await?["lastDecision"].clone();
-    assert_eq!((&decision["moves"], &decision["before"], &decision["after"]), (&json!(20), &json!(1.5), &json!(1.03)), "{decision:#}");
+    // The first may have been there before the second.
+    let before = if counts(&first) == [32, 32] { 1.5 } else { 1.55 };
+    assert_eq!((&decision["moves"], &decision["before"], &decision["after"]), (&json!(20), &json!(before), &json!(1.03)), "{decision:#}");
 
     the_command_shows_them(&stage, &grown)?;
 

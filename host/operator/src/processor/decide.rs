@@ -59,6 +59,7 @@ impl Actor {
                 self.decide_and_act(&valid, &members, &mut measure, now, block).await;
             }
             self.measure = Some(measure);
+            self.report_on_table(&members);
         }
         self.context.metrics.ticked(late, begun.elapsed());
     }
@@ -278,7 +279,10 @@ impl Actor {
         let now = self.context.now();
         let counts = facts::counts(&members);
         let findings: Vec<Finding> = facts::health(now, &members);
-        self.report_on_table(&members);
+        if news == News::Changed {
+            // At a tick what was measured is not here until its end.
+            self.report_on_table(&members);
+        }
         let glance = self.glance(&members, counts, &findings);
         let ready = match &self.glanced {
             Some((at, known, ready)) if news == News::Decided && !self.keeper.is_lost() && at.elapsed() < status::RATES && *known == glance => *ready,

@@ -6,6 +6,7 @@ use crate::setting::{PATIENCE, STORES, Setting};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use weir_cluster::wait_until;
 use weir_core::placement::Map;
@@ -16,22 +17,29 @@ use weir_loadgen::Checker;
 
 /// Nodes of the storage at most.
 const NODES: usize = 3;
+/// Label of the Kubernetes nodes on which storage nodes may start.
+const PLACE: &str = "weir.test/stores";
+/// A table that runs for this long is the last one.
+const STEADY: Duration = Duration::from_secs(3);
 /// Until a storage node that does not answer counts as lost.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Volumes on this machine's disk. They are of no namespace, so they are deleted by whoever made them.
+/// Volumes on this machine's disk, below a folder that every node sees. They are of no namespace, so they are
+/// deleted by whoever made them.
 struct Volumes<'a> {
     setting: &'a Setting,
+    folder: PathBuf,
     names: Vec<String>,
 }
 
 impl<'a> Volumes<'a> {
     fn make(setting: &'a Setting) -> Result<Self> {
-        let mut volumes = Self { setting, names: Vec::new() };
+        let folder = std::env::temp_dir().join(format!("weir-volumes-{}", setting.namespace.name()));
+        let mut volumes = Self { setting, folder: folder.clone(), names: Vec::new() };
         for node in 0..NODES {
             let (namespace, name) = (setting.namespace.name(), format!("{}-{node}", setting.namespace.name()));
-            let path = format!("/var/lib/weir-stores/{namespace}/logs-{node}");
-            std::fs::create_dir_all(&path).with_context(|| path.clone())?;
+            let path = folder.join(format!("logs-{node}"));
+            std::fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
             // The stores don't run as root.
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777))?;
             setting.apply(&json!({
@@ -52,6 +60,7 @@ impl Drop for Volumes<'_> {
         for name in &self.names {
             let _ = self.setting.kubectl().run(["delete", "pv", name, "--wait=false"]);
         }
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -60,7 +69,7 @@ fn storage() -> Value {
         "apiVersion": "weir.dev/v1alpha1", "kind": "LogStorage", "metadata": { "name": "logs" },
         "spec": {
             "engine": { "victoriaLogs": {
-                "image": "weir.local/victorialogs:test", "imagePullPolicy": "Never",
+                "image": "weir.local/victorialogs:test", "imagePullPolicy": "Never", "nodeSelector": { PLACE: "yes" },
                 "resources": { "requests": { "cpu": "50m", "memory": "64Mi" } },
                 "query": { "replicas": 1, "resources": { "requests": { "cpu": "50m", "memory": "64Mi" } } },
             } },
@@ -134,13 +143,24 @@ impl Setting {
         self.told(what, || Ok(self.map()?.filter(|map| wanted(&counts(map), map))))
     }
 
-    /// Waits until every replica runs a table that is newer than `before`; its version.
-    fn confirmed(&self, before: i64) -> Result<i64> {
+    /// Waits until every replica has run the newest table for a while, because one change may follow another;
+    /// its version, and since when.
+    fn confirmed(&self, before: u64) -> Result<(u64, Instant)> {
+        let mut stretch: Option<(u64, Instant)> = None;
         self.told("every replica runs the newest table", || {
             let table = self.kubectl().json(["get", "rt", "base"])?;
-            let version = table.pointer("/status/applied/version").and_then(Value::as_i64).unwrap_or(0);
+            let number = |path: &str| table.pointer(path).and_then(Value::as_u64);
+            let version = number("/status/applied/version").filter(|version| *version > before);
+            let current = number("/status/observedGeneration") == number("/metadata/generation");
             let confirmed = condition(&table, "Confirmed").is_some_and(|(is, ..)| is == "True");
-            Ok((version > before && confirmed).then_some(version))
+            let Some(version) = version.filter(|_| current && confirmed) else {
+                stretch = None;
+                return Ok(None);
+            };
+            if stretch.is_none_or(|(known, _)| known != version) {
+                stretch = Some((version, Instant::now()));
+            }
+            Ok(stretch.filter(|(_, since)| since.elapsed() > STEADY))
         })
     }
 }
@@ -156,6 +176,7 @@ async fn no_record_is_lost_when_partitions_move_and_tables_change() -> Result<()
     let Some(setting) = Setting::new("partitions").await? else { return Ok(()) };
     let apart = setting.stores()?;
     let _volumes = Volumes::make(&setting)?;
+    setting.kubectl().run(["label", "nodes", "node-1", "node-2", &format!("{PLACE}=yes"), "--overwrite"])?;
     setting.apply(&json!({
         "apiVersion": "weir.dev/v1alpha1", "kind": "WasmPolicy", "metadata": { "name": "balanced" },
         "spec": { "kind": "Placement", "source": { "builtin": { "name": "balanced" } } },
@@ -166,7 +187,8 @@ async fn no_record_is_lost_when_partitions_move_and_tables_change() -> Result<()
     setting.map_when("two nodes own all partitions", |counts, _| counts.len() == 2 && counts.iter().all(|count| *count <= 33))?;
     setting.says("lst", "logs", "Ready", "True", "AsExpected")?;
     setting.settled("edge", 2).await?;
-    let mut version = setting.confirmed(0)?;
+    let (mut version, _) = setting.confirmed(0)?;
+    let mut since;
     let before = setting.observer.now().pods_of("edge").filter_map(|pod| pod.metadata.uid.clone()).collect::<Vec<_>>();
     let sender = setting.send("edge", "partitions", "300")?;
 
@@ -174,48 +196,49 @@ async fn no_record_is_lost_when_partitions_move_and_tables_change() -> Result<()
     setting.kubectl().run(["scale", "lst/logs", "--replicas=3"])?;
     let grown = setting.map_when("the third node has its share", |counts, _| counts.get(2).is_some_and(|count| *count > 0))?;
     let moved = begun.elapsed();
-    version = setting.confirmed(version)?;
-    println!("scale-out: partitions {:?} after {moved:.1?}, confirmed by both replicas after {:.1?}", counts(&grown), begun.elapsed());
+    (version, since) = setting.confirmed(version)?;
+    println!("scale-out: partitions {:?} after {moved:.1?}, confirmed by both replicas after {:.1?}", counts(&grown), since - begun);
 
     let begun = Instant::now();
     let rules = json!([{ "name": "some", "destination": "apart", "match": { "resourceAttributes": [
         { "key": "service.name", "operator": "In", "values": ["svc-00", "svc-03", "svc-07"] } ] } }]);
     setting.apply(&table(rules.clone()))?;
-    version = setting.confirmed(version)?;
-    println!("another table: confirmed by both replicas after {:.1?}", begun.elapsed());
+    (version, since) = setting.confirmed(version)?;
+    println!("another table: confirmed by both replicas after {:.1?}", since - begun);
 
     let mut broken = table(rules);
-    broken["spec"]["default"] = json!("nowhere");
+    broken["spec"]["destinations"][0]["storageRef"]["name"] = json!("nowhere");
     setting.apply(&broken)?;
-    let said = setting.says("rt", "base", "Compiled", "False", "InvalidSpec")?;
+    let said = setting.says("rt", "base", "Compiled", "False", "DestinationUnreachable")?;
     assert!(said.contains("nowhere"), "{said}");
     assert_eq!(
-        setting.kubectl().json(["get", "rt", "base"])?.pointer("/status/applied/version").and_then(Value::as_i64),
+        setting.kubectl().json(["get", "rt", "base"])?.pointer("/status/applied/version").and_then(Value::as_u64),
         Some(version),
         "the last good table stays"
     );
     setting.apply(&table(json!([])))?;
-    version = setting.confirmed(version)?;
+    (version, _) = setting.confirmed(version)?;
 
     // A node that is gone in good order, and for which there is no place.
-    setting.kubectl().run(["cordon", "node-1", "node-2"])?;
+    let label = |change: &str| setting.kubectl().run(["label", "nodes", "node-1", "node-2", change, "--overwrite"]).map(drop);
+    label(&format!("{PLACE}-"))?;
     let begun = Instant::now();
     let gone = setting.kubectl().run(["delete", "pod", "logs-2", "--wait=false"]).and_then(|_| {
         let lost = setting.map_when("its partitions have other owners, and its queue another node", |counts, map| {
             counts.get(2) == Some(&0) && map.slots[2].target != "logs-2"
         })?;
         let moved = begun.elapsed();
-        version = setting.confirmed(version)?;
+        (version, since) = setting.confirmed(version)?;
         println!(
             "loss of a node: partitions {:?} after {moved:.1?} (its timeout is {TIMEOUT:?}), confirmed by both replicas after {:.1?}",
             counts(&lost),
-            begun.elapsed()
+            since - begun
         );
         let said = setting.says("lst", "logs", "Reachable", "False", "RecordsUnreachable")?;
         assert!(said.contains("logs-2"), "{said}");
         Ok(())
     });
-    setting.kubectl().run(["uncordon", "node-1", "node-2"])?;
+    label(&format!("{PLACE}=yes"))?;
     gone?;
     setting.map_when("it is back and has its share", |counts, map| counts[2] > 0 && map.slots[2].target == "logs-2")?;
     setting.says("lst", "logs", "Ready", "True", "AsExpected")?;

@@ -78,7 +78,12 @@ impl Candidate {
                 },
             }
         }
-        drop(attempt);
+        // What is under way may still make or renew the Lease, which has to be known to be given back.
+        if let Some(attempt) = attempt
+            && let Ok(answer) = tokio::time::timeout(RELEASE, attempt).await
+        {
+            self.take(answer);
+        }
         self.give_back().await;
     }
 

@@ -160,6 +160,19 @@ pub(crate) fn is_news(held: &ObjectMeta, newest: &ObjectMeta) -> bool {
         || held.annotations != newest.annotations
 }
 
+/// Waits until this process leads; true: the actor was stopped meanwhile.
+pub(crate) async fn stopped_before_leading(context: &Context, stop: &CancellationToken) -> bool {
+    let leads = async {
+        // What is told may be a moment behind what is true.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        context.leadership.wait_for_leadership().await;
+    };
+    tokio::select! {
+        () = stop.cancelled() => true,
+        () = leads => false,
+    }
+}
+
 fn start<K: Acts>(context: &Arc<Context>, object: &ObjectRef, entry: &Entry<K>) -> Running {
     let stop = CancellationToken::new();
     let (context, object, spec, wake, stopped) = (context.clone(), object.clone(), entry.spec.clone(), entry.wake.clone(), stop.clone());

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use weir_cluster::{Cluster, TestNamespace};
+use weir_cluster::{Cluster, Kubectl, TestNamespace};
 
 pub use exposer::Exposer;
 pub use observer::Observer;
@@ -56,16 +56,17 @@ pub fn component(name: &str) -> Result<Vec<u8>> {
 pub fn apply_crds(cluster: &Cluster) -> Result<()> {
     let kubectl = cluster.kubectl();
     kubectl.apply(&weir_crds::yaml()?)?;
-    kubectl.run([
-        "wait",
-        "--for=condition=Established",
-        "--timeout=30s",
-        "crd/logprocessors.weir.dev",
-        "crd/logstorages.weir.dev",
-        "crd/routingtables.weir.dev",
-        "crd/wasmpolicies.weir.dev",
-    ])?;
-    Ok(())
+    crds_served(&kubectl)
+}
+
+/// Waits until all CRDs that were applied are served.
+///
+/// # Errors
+/// Not within 30 s.
+pub fn crds_served(kubectl: &Kubectl) -> Result<()> {
+    let names = weir_crds::crds().into_iter().filter_map(|crd| Some(format!("crd/{}", crd.metadata.name?)));
+    let arguments = ["wait", "--for=condition=Established", "--timeout=30s"].map(str::to_owned).into_iter().chain(names);
+    kubectl.run(arguments).map(drop)
 }
 
 /// A ConfigMap that holds a component under `policy.wasm`.

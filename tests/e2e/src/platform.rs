@@ -1,7 +1,7 @@
 //! A log platform on real nodes: the images, and the operator as a pod with the rights that
 //! `deploy/kustomize` gives it.
 
-use crate::{http, program, repository};
+use crate::{crds_served, http, program, repository};
 use anyhow::{Context as _, Result};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
@@ -69,15 +69,7 @@ pub fn install(cluster: &Cluster) -> Result<InCluster> {
     for items in [first, rest] {
         kubectl.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string())?;
     }
-    kubectl.run([
-        "wait",
-        "--for=condition=Established",
-        "--timeout=30s",
-        "crd/logprocessors.weir.dev",
-        "crd/logstorages.weir.dev",
-        "crd/routingtables.weir.dev",
-        "crd/wasmpolicies.weir.dev",
-    ])?;
+    crds_served(&kubectl)?;
     let operator = InCluster::of(cluster);
     operator.wait_ready()?;
     Ok(operator)

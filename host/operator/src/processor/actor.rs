@@ -16,7 +16,7 @@ use crate::build::{Deploy, Inputs, Revision, Routing, Valid, ValidEngine, object
 use crate::context::Context;
 use crate::ensure::{ApplyError, Ensured};
 use crate::index::Members;
-use crate::manager::{Acts, is_news};
+use crate::manager::{Acts, is_news, stopped_before_leading};
 use crate::policies::Entry;
 use crate::shell::events::EventType;
 use crate::shell::metrics::{Readiness, Step, Tracked};
@@ -143,14 +143,8 @@ async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watch::Receiver
     loop {
         if !actor.context.leadership.is_leader() {
             // Nothing is decided or written; what is known stays, and the newest spec is taken up after it.
-            let leadership = actor.context.leadership.clone();
-            tokio::select! {
-                () = stop.cancelled() => break,
-                () = async {
-                    // What is told may be a moment behind what is true.
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                    leadership.wait_for_leadership().await;
-                } => {}
+            if stopped_before_leading(&actor.context, &stop).await {
+                break;
             }
             continue;
         }

@@ -22,6 +22,7 @@ mod source;
 mod status;
 
 use crate::build::Routed;
+use crate::manager::is_news;
 use crate::storage::build::map_name;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -127,8 +128,7 @@ impl Tables {
             return Some(entry);
         };
         let before = entry.table();
-        // A status write comes back as a change; the task knows what it wrote.
-        let news = before.metadata.generation != table.metadata.generation || before.metadata.annotations != table.metadata.annotations;
+        let news = is_news(&before.metadata, &table.metadata);
         entry.spec.send_replace(table);
         if news {
             entry.recompile.notify_one();

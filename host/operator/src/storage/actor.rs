@@ -19,7 +19,7 @@ use super::weigh::Weigher;
 use crate::conditions::{Conditions, Status};
 use crate::context::Context;
 use crate::ensure::{ApplyError, Ensured};
-use crate::manager::Acts;
+use crate::manager::{Acts, stopped_before_leading};
 use crate::policies::Entry;
 use crate::shell::events::EventType;
 use crate::shell::metrics::{ObjectState, Readiness, Step, Tracked};
@@ -100,14 +100,8 @@ async fn run(context: Arc<Context>, object: ObjectRef, mut spec: watch::Receiver
     let mut ticks = actor.ticks();
     loop {
         if !actor.context.leadership.is_leader() {
-            let leadership = actor.context.leadership.clone();
-            tokio::select! {
-                () = stop.cancelled() => break,
-                () = async {
-                    // What is told may be a moment behind what is true.
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                    leadership.wait_for_leadership().await;
-                } => {}
+            if stopped_before_leading(&actor.context, &stop).await {
+                break;
             }
             continue;
         }

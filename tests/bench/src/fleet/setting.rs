@@ -176,15 +176,7 @@ fn operator_kubeconfig(cluster: &Cluster, folder: &Path) -> Result<PathBuf> {
     for items in [first, rest] {
         kubectl.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string())?;
     }
-    kubectl.run([
-        "wait",
-        "--for=condition=Established",
-        "--timeout=30s",
-        "crd/logprocessors.weir.dev",
-        "crd/logstorages.weir.dev",
-        "crd/routingtables.weir.dev",
-        "crd/wasmpolicies.weir.dev",
-    ])?;
+    weir_e2e::crds_served(&kubectl)?;
     let token = kubectl.run(["create", "token", "weir", "--namespace", "weir-system", "--duration", "24h"])?;
     let mut config: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(cluster.kubeconfig())?)?;
     *config.pointer_mut("/users/0/user").context("the kubeconfig has no user")? = json!({ "token": token.trim() });

@@ -13,7 +13,6 @@ use weir_core::placement::Map;
 use weir_e2e::condition;
 use weir_e2e::manifests::STORE;
 use weir_e2e::platform::cluster_ip;
-use weir_loadgen::Checker;
 
 /// Nodes of the storage at most.
 const NODES: usize = 3;
@@ -248,14 +247,6 @@ async fn no_record_is_lost_when_partitions_move_and_tables_change() -> Result<()
     let after = setting.observer.now().pods_of("edge").filter_map(|pod| pod.metadata.uid.clone()).collect::<Vec<_>>();
     assert_eq!(after, before, "tables reach running replicas");
     let query = format!("http://{}:{STORE}", cluster_ip(setting.kubectl(), "logs-query")?);
-    let verdict = Checker::new(&[vec![query], apart].concat(), &report.run).check(&report).await?;
-    println!("{} acknowledged, {} found, {} missing, {} twice", verdict.acked, verdict.distinct, verdict.missing, verdict.duplicates);
-    assert!(
-        verdict.complete() && report.all_acked(),
-        "{:?} {:?}\n{}",
-        report.records,
-        verdict.streams.iter().map(|stream| &stream.missing_ranges).collect::<Vec<_>>(),
-        setting.story()
-    );
+    setting.all_found(&report, &[vec![query], apart].concat()).await?;
     setting.nothing_forbidden()
 }

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use weir_cluster::eventually;
 use weir_e2e::manifests::{METRICS, gateway, merge};
 use weir_e2e::{Observer, component, http, ship, wasm_policy};
-use weir_loadgen::Checker;
 
 const ACCEPTED: &str = "otelcol_receiver_accepted_log_records";
 /// Between two readings of the replicas' load.
@@ -131,14 +130,6 @@ async fn no_record_is_lost_through_scale_up_swap_outage_and_scale_down() -> Resu
         .await?;
     println!("queues of deleted replicas at that moment: {:?}", held.lock());
     assert!(held.lock().len() == 2 && held.lock().iter().all(|(_, queue)| *queue == Some(0.0)), "{:?}", held.lock());
-    let verdict = Checker::new(&stores, &report.run).check(&report).await?;
-    println!("{} acknowledged, {} found, {} missing, {} twice", verdict.acked, verdict.distinct, verdict.missing, verdict.duplicates);
-    assert!(
-        verdict.complete() && report.all_acked(),
-        "{:?} {:?}\n{}",
-        report.records,
-        verdict.streams.iter().map(|stream| &stream.missing_ranges).collect::<Vec<_>>(),
-        setting.story()
-    );
+    setting.all_found(&report, &stores).await?;
     setting.nothing_forbidden()
 }

@@ -9,7 +9,7 @@ use weir_e2e::manifests::{OTLP, STORE, store};
 use weir_e2e::observer::Seen;
 use weir_e2e::platform::{InCluster, cluster_ip, rolled_out, shared_platform};
 use weir_e2e::{Observer, wasm_policy};
-use weir_loadgen::{Sender, SenderConfig, SenderHandle};
+use weir_loadgen::{Checker, Report, Sender, SenderConfig, SenderHandle};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 pub(crate) const STORES: [&str; 2] = ["store-low", "store-high"];
@@ -103,6 +103,20 @@ impl Setting {
         let decisions = || self.operator.metric("weir_decisions_total", "");
         let before = decisions()?;
         wait_until("more decisions", PATIENCE, || Ok((decisions()? >= before + more).then_some(()))).with_context(|| self.story())
+    }
+
+    /// Every record was acknowledged, and each of them is in one of the stores.
+    pub(crate) async fn all_found(&self, report: &Report, stores: &[String]) -> Result<()> {
+        let verdict = Checker::new(stores, &report.run).check(report).await?;
+        println!("{} acknowledged, {} found, {} missing, {} twice", verdict.acked, verdict.distinct, verdict.missing, verdict.duplicates);
+        assert!(
+            verdict.complete() && report.all_acked(),
+            "{:?} {:?}\n{}",
+            report.records,
+            verdict.streams.iter().map(|stream| &stream.missing_ranges).collect::<Vec<_>>(),
+            self.story()
+        );
+        Ok(())
     }
 
     /// Nothing was forbidden to the operator so far. Writes into a namespace that is being deleted don't count:
